@@ -1,0 +1,1 @@
+"""The imaging order gateway: orders in, a worklist the receptionist controls, studies out."""
