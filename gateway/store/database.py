@@ -1,0 +1,153 @@
+"""The database: opened, migrated, and entered one transaction at a time."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+
+from gateway.model.errors import Invalid, Unavailable
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_S = 30
+
+
+class Tx:
+    """An open transaction. Store functions take one; nobody else looks inside."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def lock(self, name: str) -> None:
+        """Nobody else holds `name` until this transaction ends. SQLite's writer is alone anyhow."""
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(
+                text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
+            )
+
+
+class Database:
+    """A SQLite file (WAL, synchronous FULL: a commit survives a power cut) or a PostgreSQL database."""
+
+    def __init__(self, url: str) -> None:
+        """Raises Invalid when the URL cannot be understood."""
+        self._engine = _engine(url)
+        self.dialect = self._engine.dialect.name
+        # SQLite has one writer: waiting for a lock in turn is fairer and quicker than its busy handler.
+        self._turn = threading.Lock() if self.dialect == "sqlite" else nullcontext()
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """A transaction that commits durably at the end, and takes everything back on an error.
+
+        Raises Unavailable when the database cannot be reached or written.
+        """
+        with self._turn, _translated(), self._engine.connect() as connection:
+            writing = connection.execution_options(gateway_writes=True)
+            with writing.begin():
+                yield Tx(writing)
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A transaction that only reads. Raises Unavailable when the database cannot be reached."""
+        with _translated(), self._engine.connect() as connection, connection.begin():
+            yield Tx(connection)
+
+    def upgrade(self) -> None:
+        """The schema is the newest one."""
+        with _translated(), self._engine.connect() as connection:
+            config = _alembic()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+
+    def is_current(self) -> bool:
+        """Whether the schema is the newest one."""
+        head = ScriptDirectory.from_config(_alembic()).get_current_head()
+        with _translated(), self._engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision() == head
+
+    def backup(self, target: Path) -> None:
+        """A consistent copy of a SQLite database stands at `target`, taken while the gateway runs.
+
+        Raises Invalid for PostgreSQL, which has its own tools (pg_dump).
+        """
+        if self.dialect != "sqlite":
+            raise Invalid("store.url: a PostgreSQL database is backed up with pg_dump, not with this command")
+        with _translated(), self._engine.connect() as connection:
+            source: Any = connection.connection.driver_connection
+            destination = sqlite3.connect(target)
+            try:
+                source.backup(destination)
+            finally:
+                destination.close()
+
+    def close(self) -> None:
+        """Every connection is closed."""
+        self._engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(
+            parsed, pool_size=20, max_overflow=20, pool_pre_ping=parsed.get_backend_name() != "sqlite"
+        )
+    except (ArgumentError, NoSuchModuleError, ImportError, TypeError) as error:
+        raise Invalid(
+            f"store.url: not a database address this gateway can use ({type(error).__name__})"
+        ) from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _open_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    elif engine.dialect.name != "postgresql":
+        raise Invalid("store.url: only sqlite and postgresql+psycopg are supported")
+    return engine
+
+
+def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={_BUSY_S * 1000}",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE: a writer takes its place before it reads, so it never finds its reading stale at the first write.
+    writes = connection.get_execution_options().get("gateway_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable(f"the database does not answer: {_plain(error)}") from error
+
+
+def _plain(error: OperationalError) -> str:
+    """The driver's own sentence, without the statement and its parameters (they hold patient data)."""
+    return str(error.orig).splitlines()[0] if error.orig else type(error).__name__
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,75 @@
+"""Files of images: written whole, fsynced, then named; never altered."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from gateway.model.ids import Uid
+
+
+class Files:
+    """A folder of objects and their thumbnails. Names are digests of UIDs: nothing a peer sends becomes a path."""
+
+    def __init__(self, root: Path) -> None:
+        """The folder exists afterwards."""
+        self._root = root
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def incoming(self) -> Path:
+        """The folder for files being written; on the same file system, so that naming them is one step."""
+        return self._incoming
+
+    def clear_incoming(self) -> None:
+        """Nothing half-written is left; for the start, before anything is received."""
+        shutil.rmtree(self._incoming)
+        self._incoming.mkdir()
+
+    def settle(self, written: Path) -> None:
+        """What was written is on the disk itself, not only in its cache. Raises OSError."""
+        _sync(written)
+
+    def keep(self, written: Path, study_uid: Uid, sop_uid: Uid) -> str:
+        """The path of the object, relative to the folder, once it stands there durably.
+
+        `written` must lie in `incoming` and be settled. Raises OSError when the disk cannot take it.
+        """
+        relative = f"{_digest(study_uid)}/{_digest(sop_uid)}.dcm"
+        target = self.path(relative)
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True)
+            _sync(self._root)
+        written.replace(target)
+        _sync(target.parent)
+        return relative
+
+    def keep_thumbnail(self, of: str, picture: bytes) -> str:
+        """The path of the picture beside its object `of`, relative to the folder."""
+        relative = f"{of.removesuffix('.dcm')}.thumb"
+        target = self.path(relative)
+        part = target.with_suffix(".part")
+        part.write_bytes(picture)
+        part.replace(target)
+        return relative
+
+    def discard(self, relative: str) -> None:
+        """The object is gone; for one that could not be recorded."""
+        self.path(relative).unlink(missing_ok=True)
+
+    def path(self, relative: str) -> Path:
+        """Where the file is."""
+        return self._root / relative
+
+
+def _digest(uid: Uid) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:40]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

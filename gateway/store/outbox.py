@@ -1,0 +1,168 @@
+"""The outbox: news owed to other systems, claimed under a lease and delivered at least once."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, or_, select, update
+
+from gateway.model.delivery import Delivery, DeliveryState, Outgoing
+from gateway.model.errors import NotFound
+from gateway.model.ids import DeliveryId, OrderId
+from gateway.store import changes
+from gateway.store.database import Tx
+from gateway.store.tables import deliveries
+
+
+def add(tx: Tx, outgoing: Outgoing, at: datetime) -> DeliveryId:
+    """The news is owed from `at` on. An older state of the same thing that has not left yet never will."""
+    older = update(deliveries).where(
+        deliveries.c.destination == outgoing.destination,
+        deliveries.c.kind == outgoing.kind,
+        deliveries.c.key == outgoing.key,
+        deliveries.c.state == DeliveryState.PENDING,
+    )
+    tx.connection.execute(older.values(state=DeliveryState.SUPERSEDED))
+    row = tx.connection.execute(
+        insert(deliveries)
+        .values(
+            destination=outgoing.destination,
+            kind=outgoing.kind,
+            key=outgoing.key,
+            order_id=outgoing.order_id,
+            payload=outgoing.payload,
+            state=DeliveryState.PENDING,
+            attempts=0,
+            next_at=at,
+            created_at=at,
+        )
+        .returning(deliveries.c.id)
+    )
+    delivery_id = DeliveryId(row.scalar_one())
+    changes.note(tx, "delivery", delivery_id, at)
+    return delivery_id
+
+
+def claim(tx: Tx, now: datetime, lease: timedelta) -> Delivery | None:
+    """The delivery that is due longest, held until the lease runs out; None when nothing is due.
+
+    A lease that ran out is due again: its worker died. News of one thing to one destination leaves in the order it
+    was queued: nothing is claimed while an older state of the same thing is being sent.
+    """
+    other = deliveries.alias("other")
+    older_is_sending = (
+        select(other.c.id)
+        .where(
+            other.c.destination == deliveries.c.destination,
+            other.c.kind == deliveries.c.kind,
+            other.c.key == deliveries.c.key,
+            other.c.id < deliveries.c.id,
+            other.c.state == DeliveryState.SENDING,
+            other.c.lease_until > now,
+        )
+        .exists()
+    )
+    due = or_(
+        (deliveries.c.state == DeliveryState.PENDING) & (deliveries.c.next_at <= now),
+        (deliveries.c.state == DeliveryState.SENDING) & (deliveries.c.lease_until <= now),
+    )
+    query = (
+        select(deliveries)
+        .where(due, ~older_is_sending)
+        .order_by(deliveries.c.next_at, deliveries.c.id)
+        .limit(1)
+    )
+    row = tx.connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
+    if row is None:
+        return None
+    values = {"state": DeliveryState.SENDING, "lease_until": now + lease, "attempts": row.attempts + 1}
+    tx.connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(values))
+    return show(tx, DeliveryId(row.id))
+
+
+def settle(
+    tx: Tx,
+    claimed: Delivery,
+    state: DeliveryState,
+    *,
+    at: datetime,
+    next_at: datetime | None = None,
+    error: str = "",
+) -> None:
+    """What came of a claimed delivery: DELIVERED, DEAD, or PENDING again from `next_at` on.
+
+    Nothing changes when the lease was lost to another worker meanwhile. A delivery that failed while a newer state
+    of the same thing was queued is superseded instead of tried again.
+    """
+    if state is DeliveryState.PENDING and _newer(tx, claimed):
+        state = DeliveryState.SUPERSEDED
+    values = {
+        "state": state,
+        "lease_until": None,
+        "next_at": next_at or at,
+        "error": error,
+        "delivered_at": at if state is DeliveryState.DELIVERED else None,
+    }
+    mine = (
+        (deliveries.c.id == claimed.id)
+        & (deliveries.c.state == DeliveryState.SENDING)
+        & (deliveries.c.attempts == claimed.attempts)
+    )
+    tx.connection.execute(update(deliveries).where(mine).values(values))
+    changes.note(tx, "delivery", claimed.id, at)
+
+
+def requeue(tx: Tx, delivery_id: DeliveryId, at: datetime) -> None:
+    """The delivery is due now, whatever became of it before. Raises NotFound."""
+    show(tx, delivery_id)
+    values = {"state": DeliveryState.PENDING, "next_at": at, "lease_until": None}
+    tx.connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(values))
+    changes.note(tx, "delivery", delivery_id, at)
+
+
+def show(tx: Tx, delivery_id: DeliveryId) -> Delivery:
+    """The delivery. Raises NotFound."""
+    row = tx.connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"delivery {delivery_id}: there is none with that number")
+    return _read(row)
+
+
+def newest(tx: Tx, *, state: DeliveryState | None = None, limit: int = 200) -> tuple[Delivery, ...]:
+    """The newest deliveries first."""
+    query = select(deliveries).order_by(deliveries.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(deliveries.c.state == state)
+    return tuple(_read(row) for row in tx.connection.execute(query))
+
+
+def of_orders(tx: Tx, order_ids: list[OrderId]) -> tuple[Delivery, ...]:
+    """The deliveries about one of the orders, oldest first."""
+    query = select(deliveries).where(deliveries.c.order_id.in_(order_ids)).order_by(deliveries.c.id)
+    return tuple(_read(row) for row in tx.connection.execute(query))
+
+
+def _newer(tx: Tx, delivery: Delivery) -> bool:
+    query = select(deliveries.c.id).where(
+        deliveries.c.destination == delivery.destination,
+        deliveries.c.kind == delivery.kind,
+        deliveries.c.key == delivery.key,
+        deliveries.c.id > delivery.id,
+    )
+    return tx.connection.execute(query.limit(1)).one_or_none() is not None
+
+
+def _read(row: Any) -> Delivery:
+    return Delivery(
+        id=DeliveryId(row.id),
+        destination=row.destination,
+        kind=row.kind,
+        key=row.key,
+        order_id=OrderId(row.order_id) if row.order_id is not None else None,
+        payload=row.payload,
+        state=DeliveryState(row.state),
+        attempts=row.attempts,
+        next_at=row.next_at,
+        error=row.error,
+        created_at=row.created_at,
+        delivered_at=row.delivered_at,
+    )

@@ -1,0 +1,64 @@
+"""Between the model's values and the JSON that columns hold."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from gateway.model.order import Attributes, Fault, Place, Provenance, Severity, Value
+
+Json = Any
+
+
+def write_attributes(attributes: Attributes) -> Json:
+    """JSON of the attributes; read back with `read_attributes`."""
+    return {keyword: _write_value(value) for keyword, value in attributes.items()}
+
+
+def read_attributes(json: Mapping[str, Json]) -> Attributes:
+    """The attributes that `write_attributes` wrote."""
+    return {keyword: _read_value(value) for keyword, value in json.items()}
+
+
+def write_faults(faults: Iterable[Fault]) -> Json:
+    """JSON of the faults; read back with `read_faults`."""
+    return [asdict(fault) for fault in faults]
+
+
+def read_faults(json: Iterable[Json]) -> tuple[Fault, ...]:
+    """The faults that `write_faults` wrote."""
+    return tuple(
+        Fault(**{**row, "severity": Severity(row["severity"]), "place": _read_place(row["place"])})
+        for row in json
+    )
+
+
+def write_provenance(provenance: Iterable[Provenance]) -> Json:
+    """JSON of the provenance; read back with `read_provenance`."""
+    return [asdict(entry) for entry in provenance]
+
+
+def read_provenance(json: Iterable[Json]) -> tuple[Provenance, ...]:
+    """The provenance that `write_provenance` wrote."""
+    return tuple(
+        Provenance(
+            **{
+                **row,
+                "place": _read_place(row["place"]),
+                "steps": tuple(row["steps"]),
+                "empty": tuple(row["empty"]),
+            }
+        )
+        for row in json
+    )
+
+
+def _write_value(value: Value) -> Json:
+    return value if isinstance(value, str) else [write_attributes(item) for item in value]
+
+
+def _read_value(json: Json) -> Value:
+    return json if isinstance(json, str) else tuple(read_attributes(item) for item in json)
+
+
+def _read_place(json: Json) -> Place | None:
+    return Place(**json) if json is not None else None
