@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, Union
 
 from gateway.model.ids import MessageId, OrderId, PatientRow, Uid
 from gateway.model.lifecycle import State
 from gateway.model.patient import Patient
 
-Value: TypeAlias = "str | tuple[Item, ...]"
+Value: TypeAlias = Union[str, "tuple[Item, ...]"]
 """Text, multi-valued with a backslash as in DICOM, or the items of a sequence. "" asks to delete what is stored."""
 
 Item: TypeAlias = "Mapping[str, Value]"

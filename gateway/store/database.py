@@ -102,7 +102,11 @@ def _engine(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
-            parsed, pool_size=20, max_overflow=20, pool_pre_ping=parsed.get_backend_name() != "sqlite"
+            parsed,
+            pool_size=20,
+            max_overflow=20,
+            pool_pre_ping=parsed.get_backend_name() != "sqlite",
+            hide_parameters=True,  # they hold patient data, and errors are logged
         )
     except (ArgumentError, NoSuchModuleError, ImportError, TypeError) as error:
         raise Invalid(

@@ -1,0 +1,1 @@
+"""One verb a file, one transaction a verb."""

@@ -1,0 +1,72 @@
+"""Complete: a study is whole, its order is done, and the news is owed, all in one transaction."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from gateway.flow import step
+from gateway.flow.ports import Ports
+from gateway.model.audit import AuditEvent
+from gateway.model.delivery import Outgoing
+from gateway.model.ids import StudyId
+from gateway.model.lifecycle import State, Step
+from gateway.model.order import Order
+from gateway.model.study import Study, StudyState
+from gateway.store import audit, orders, outbox, studies
+from gateway.store.database import Tx
+
+Render = Callable[[Study, tuple[Order, ...]], tuple[Outgoing, ...]]
+"""The news of a study and its orders, for every destination."""
+
+
+def complete_quiet(ports: Ports, render: Render) -> int:
+    """How many studies became complete because no image came for the quiet period."""
+    moment = ports.clock() - ports.quiet
+    with ports.database.read() as tx:
+        quiet = studies.quiet_since(tx, moment)
+    return sum(_complete(ports, study_id, render, actor="gateway", last=moment) for study_id in quiet)
+
+
+def complete_now(ports: Ports, study_id: StudyId, render: Render, *, actor: str) -> None:
+    """The study is complete because a person says so. Raises NotFound."""
+    _complete(ports, study_id, render, actor=actor, last=None)
+
+
+def _complete(ports: Ports, study_id: StudyId, render: Render, *, actor: str, last: datetime | None) -> bool:
+    """Whether the study was completed; an image that came after `last` keeps it open."""
+    with ports.database.write() as tx:
+        study = studies.show(tx, study_id)
+        tx.lock(f"study {study.study_uid}")
+        study = studies.show(tx, study_id)
+        if study.state is StudyState.COMPLETE or (last is not None and study.last_at > last):
+            return False
+        at = ports.clock()
+        studies.complete(tx, study_id, at)
+        event = AuditEvent(
+            at=at, actor=actor, action="study.complete", subject=f"study:{study_id}", detail=""
+        )
+        audit.record(tx, event)
+        for outgoing in _news(tx, study, _finished(tx, study, actor, at), render):
+            outbox.add(tx, outgoing, at)
+    return True
+
+
+def _finished(tx: Tx, study: Study, actor: str, at: datetime) -> tuple[Order, ...]:
+    """The study's orders; those that had started are completed now."""
+    if study.order_id is None:
+        return ()
+    linked = orders.show(tx, study.order_id)
+    if study.doubt:
+        return (linked,)
+    found = orders.of_study(tx, linked.study_uid)
+    evidence = f"study:{study.id}"
+    return tuple(
+        step.take(tx, order, Step.COMPLETE, actor=actor, evidence=evidence, at=at)
+        if order.state is State.STARTED
+        else order
+        for order in found
+    )
+
+
+def _news(tx: Tx, study: Study, found: tuple[Order, ...], render: Render) -> tuple[Outgoing, ...]:
+    """What is owed; nothing while a person must first settle whose study it is."""
+    return () if study.doubt else render(studies.show(tx, study.id), found)

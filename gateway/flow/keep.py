@@ -1,0 +1,138 @@
+"""Keep: a received object is filed, recorded and linked to its order; only then may it be acknowledged."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from gateway.flow import step
+from gateway.flow.ports import Ports
+from gateway.model.ids import StudyId
+from gateway.model.lifecycle import State, Step, is_allowed
+from gateway.model.order import Order
+from gateway.model.study import Received, Study
+from gateway.store import orders, studies
+from gateway.store.database import Tx
+
+
+class Outcome(StrEnum):
+    """What an object was to us."""
+
+    NEW = "new"
+    REPEAT = "repeat"  # the same object again: nothing changes
+    DIFFERENT = "different"  # another object under a known SOP Instance UID: the first one stays
+
+
+def keep(ports: Ports, received: Received, written: Path, *, sha256: str, size: int) -> Outcome:
+    """What the object was; when NEW it is on disk, recorded and linked, all durably.
+
+    `written` is the whole Part 10 file in the files' incoming folder; afterwards it was moved or removed. `sha256`
+    is of the data set's bytes, `size` of the file's.
+    Raises Unavailable when it cannot be recorded, OSError when the disk cannot take it.
+    """
+    try:
+        ports.files.settle(written)
+        with ports.database.write() as tx:
+            tx.lock(f"study {received.study_uid}")
+            known = studies.known(tx, received.sop_uid)
+            if known is not None:
+                return _again(ports, received, written, known, sha256)
+            _file(tx, ports, received, written, studies.StoredFile(path="", size=size, sha256=sha256))
+        return Outcome.NEW
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def _again(
+    ports: Ports, received: Received, written: Path, known: studies.StoredFile, sha256: str
+) -> Outcome:
+    if known.sha256 != sha256:
+        return Outcome.DIFFERENT
+    if not ports.files.path(known.path).exists():  # lost from the disk, and the machine still has it
+        ports.files.keep(written, received.study_uid, received.sop_uid)
+    return Outcome.REPEAT
+
+
+def _file(tx: Tx, ports: Ports, received: Received, written: Path, stored: studies.StoredFile) -> None:
+    at = ports.clock()
+    path = ports.files.keep(written, received.study_uid, received.sop_uid)
+    try:
+        started = study_start(received, ports.zone)
+        study_id = studies.add(tx, received, replace(stored, path=path), started, at)
+        study = studies.show(tx, study_id)
+        is_settled = study.order_id is not None and study.patient_id == received.patient_id
+        if not is_settled and not study.doubt:  # a doubt stays until a person settles it
+            _link(tx, study, received, at)
+        _start(tx, study_id, received, at)
+    except BaseException:
+        ports.files.discard(path)
+        raise
+
+
+def study_start(received: Received, zone: ZoneInfo) -> datetime | None:
+    """When the study began, aware UTC; None when the header gives no full date and time.
+
+    The object's own Timezone Offset From UTC wins over the site's zone. Source: DICOM PS3.3 C.12.1.1.8.
+    """
+    digits = received.study_time.split(".")[0]
+    try:
+        local = datetime.strptime(received.study_date + digits.ljust(6, "0"), "%Y%m%d%H%M%S")  # noqa: DTZ007
+    except ValueError:
+        return None
+    if len(digits) < 4:
+        return None
+    return local.replace(tzinfo=_offset(received.zone_offset) or zone).astimezone(UTC)
+
+
+def _offset(text: str) -> timezone | None:
+    if len(text) != 5 or text[0] not in "+-" or not text[1:].isdecimal():
+        return None
+    span = timedelta(hours=int(text[1:3]), minutes=int(text[3:]))
+    return timezone(-span if text[0] == "-" else span) if span < timedelta(hours=24) else None
+
+
+def _link(tx: Tx, study: Study, received: Received, at: datetime) -> None:
+    """The study linked by its UID, else by accession number and patient; any contradiction becomes a doubt."""
+    by_uid = orders.of_study(tx, study.study_uid)
+    found = by_uid or tuple(
+        order
+        for order in orders.of_accession(tx, received.accession)
+        if received.accession and order.patient.patient_id == received.patient_id
+    )
+    if not found:
+        return
+    best = _nearest(found, received)
+    if best.patient.patient_id != received.patient_id or study.patient_id != received.patient_id:
+        doubt = f"the images name another patient than order {best.id}, whose study they claim to be"
+        studies.link(tx, study.id, None, doubt, at)
+    elif best.state in (State.CANCELLED, State.DISCONTINUED):
+        studies.link(tx, study.id, best.id, f"images came for order {best.id}, which is {best.state}", at)
+    else:
+        studies.link(tx, study.id, best.id, "", at)
+
+
+def _nearest(found: tuple[Order, ...], received: Received) -> Order:
+    """Of sister steps, the one for this machine, else for this modality, else one that still runs."""
+
+    def distance(order: Order) -> tuple[bool, bool, bool]:
+        return (
+            order.station != received.calling_ae,
+            order.modality != received.modality,
+            order.state not in (State.SENT, State.STARTED),
+        )
+
+    return min(found, key=distance)
+
+
+def _start(tx: Tx, study_id: StudyId, received: Received, at: datetime) -> None:
+    """The linked order has started: its first image came."""
+    study = studies.show(tx, study_id)
+    if study.order_id is None or study.doubt:
+        return
+    linked = orders.show(tx, study.order_id)
+    sisters = orders.of_study(tx, linked.study_uid)
+    order = _nearest(sisters, received) if sisters else linked
+    if order.state is not State.STARTED and is_allowed(order.state, Step.START):
+        actor = f"dicom:{received.calling_ae}"
+        step.take(tx, order, Step.START, actor=actor, evidence=f"study:{study_id}", at=at)

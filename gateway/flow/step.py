@@ -1,0 +1,31 @@
+"""One step of an order's life, stored with its evidence. Part of the caller's transaction."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from gateway.model.audit import AuditEvent
+from gateway.model.lifecycle import TRANSITIONS, State, Step, next_state
+from gateway.model.order import Order
+from gateway.store import audit, orders
+from gateway.store.database import Tx
+
+
+def take(tx: Tx, order: Order, step: Step, *, actor: str, evidence: str, at: datetime) -> Order:
+    """The order in the state that `step` leads to, with whatever else was changed in `order`.
+
+    Raises Conflict when the step is not allowed, or someone else changed the order since it was read.
+    """
+    moved = orders.save(tx, replace(order, state=next_state(order.state, step), updated_at=at))
+    record(tx, moved, f"order.{step}", actor, evidence, at)
+    return moved
+
+
+def record(tx: Tx, order: Order, action: str, actor: str, evidence: str, at: datetime) -> None:
+    """The action stands in the audit trail; `evidence` names what it rests on ("message:7", "study:3")."""
+    event = AuditEvent(at=at, actor=actor, action=action, subject=f"order:{order.id}", detail=evidence)
+    audit.record(tx, event)
+
+
+def leads_to(step: Step) -> State:
+    """The state the step ends in, wherever it begins."""
+    return next(state for (_, way), state in TRANSITIONS.items() if way is step)

@@ -1,0 +1,76 @@
+import pytest
+
+from gateway.flow.deliver import deliver_due, retry, wait_s
+from gateway.flow.ports import Ports
+from gateway.model.delivery import Delivery, DeliveryState, Outgoing
+from gateway.model.errors import Refused, Unavailable
+from gateway.model.ids import DeliveryId
+from gateway.store import outbox
+
+
+def _owe(ports: Ports) -> DeliveryId:
+    with ports.database.write() as tx:
+        out = Outgoing(destination="ehr", kind="ImagingStudy", key="1.2", order_id=None, payload=b"{}")
+        return outbox.add(tx, out, ports.clock())
+
+
+def _show(ports: Ports, delivery_id: DeliveryId) -> Delivery:
+    with ports.database.read() as tx:
+        return outbox.show(tx, delivery_id)
+
+
+def _away(_: Delivery) -> None:
+    raise Unavailable("connection refused")
+
+
+def _refuse(_: Delivery) -> None:
+    raise Refused("422: subject: required")
+
+
+def test_what_the_other_side_took_is_delivered_once(ports: Ports) -> None:
+    owed, sent = _owe(ports), list[Delivery]()
+    assert deliver_due(ports, sent.append) == 1
+    assert deliver_due(ports, sent.append) == 0
+    assert [delivery.id for delivery in sent] == [owed]
+    assert _show(ports, owed).delivered_at == ports.clock()
+
+
+def test_an_absent_system_is_tried_again_later_and_longer_each_time(ports: Ports) -> None:
+    owed = _owe(ports)
+    waits = []
+    for _ in range(3):
+        deliver_due(ports, _away)
+        delivery = _show(ports, owed)
+        assert (delivery.state, delivery.error) == (DeliveryState.PENDING, "connection refused")
+        waits.append((delivery.next_at - ports.clock()).total_seconds())
+        ports.clock.advance(seconds=waits[-1])  # type: ignore[attr-defined]
+    assert waits == sorted(waits)
+    assert 4 <= waits[0] <= 5
+    assert 16 <= waits[2] <= 20
+    sent: list[Delivery] = []
+    deliver_due(ports, sent.append)
+    assert [delivery.attempts for delivery in sent] == [4]
+
+
+def test_what_will_never_be_taken_waits_for_a_person(ports: Ports) -> None:
+    owed = _owe(ports)
+    deliver_due(ports, _refuse)
+    assert (_show(ports, owed).state, _show(ports, owed).error) == (
+        DeliveryState.DEAD,
+        "422: subject: required",
+    )
+    retry(ports, owed, actor="user:anna")
+    sent: list[Delivery] = []
+    deliver_due(ports, sent.append)
+    assert [delivery.id for delivery in sent] == [owed]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "asked_s", "least", "most"),
+    [(1, None, 4, 5), (30, None, 720, 900), (1, 60, 60, 60), (9000, None, 720, 900)],
+)
+def test_the_wait_grows_to_a_quarter_of_an_hour_and_heeds_the_peer(
+    attempts: int, asked_s: float | None, least: float, most: float
+) -> None:
+    for spread in (0.0, 0.5, 1.0):
+        assert least <= wait_s(attempts, asked_s=asked_s, spread=spread) <= most

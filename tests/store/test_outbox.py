@@ -1,0 +1,98 @@
+from datetime import UTC, datetime, timedelta
+
+from gateway.model.delivery import Delivery, DeliveryState, Outgoing
+from gateway.model.ids import DeliveryId
+from gateway.store import outbox
+from gateway.store.database import Database
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+LEASE = timedelta(minutes=2)
+
+
+def _owe(database: Database, key: str = "1.2", payload: bytes = b"{}") -> DeliveryId:
+    with database.write() as tx:
+        out = Outgoing(destination="ehr", kind="ImagingStudy", key=key, order_id=None, payload=payload)
+        return outbox.add(tx, out, NOW)
+
+
+def _claim(database: Database, at: datetime = NOW) -> Delivery | None:
+    with database.write() as tx:
+        return outbox.claim(tx, at, LEASE)
+
+
+def _show(database: Database, delivery_id: DeliveryId) -> Delivery:
+    with database.read() as tx:
+        return outbox.show(tx, delivery_id)
+
+
+def test_what_is_owed_is_claimed_once(database: Database) -> None:
+    owed = _owe(database)
+    claimed = _claim(database)
+    assert claimed is not None
+    assert (claimed.id, claimed.state, claimed.attempts) == (owed, DeliveryState.SENDING, 1)
+    assert _claim(database) is None
+
+
+def test_a_worker_that_died_gives_its_work_back_when_the_lease_ends(database: Database) -> None:
+    owed = _owe(database)
+    _claim(database)
+    assert _claim(database, NOW + LEASE - timedelta(seconds=1)) is None
+    again = _claim(database, NOW + LEASE)
+    assert again is not None
+    assert (again.id, again.attempts) == (owed, 2)
+
+
+def test_a_worker_that_lost_its_lease_settles_nothing(database: Database) -> None:
+    owed = _owe(database)
+    late = _claim(database)
+    _claim(database, NOW + LEASE)
+    assert late is not None
+    with database.write() as tx:
+        outbox.settle(tx, late, DeliveryState.DEAD, at=NOW, error="late")
+    assert _show(database, owed).state is DeliveryState.SENDING
+
+
+def test_a_newer_state_takes_the_place_of_one_that_has_not_left(database: Database) -> None:
+    first = _owe(database, payload=b"1")
+    second = _owe(database, payload=b"2")
+    other = _owe(database, key="9.9")
+    assert _show(database, first).state is DeliveryState.SUPERSEDED
+    claimed = [_claim(database), _claim(database)]
+    assert {delivery.id for delivery in claimed if delivery} == {second, other}
+
+
+def test_a_newer_state_waits_until_the_older_one_has_left(database: Database) -> None:
+    first = _owe(database, payload=b"1")
+    sending = _claim(database)
+    second = _owe(database, payload=b"2")
+    assert _claim(database) is None
+    assert sending is not None
+    with database.write() as tx:
+        outbox.settle(tx, sending, DeliveryState.DELIVERED, at=NOW)
+    claimed = _claim(database)
+    assert claimed is not None
+    assert (sending.id, claimed.id) == (first, second)
+
+
+def test_a_failed_delivery_with_a_newer_state_behind_it_is_not_tried_again(database: Database) -> None:
+    first = _owe(database, payload=b"1")
+    sending = _claim(database)
+    _owe(database, payload=b"2")
+    assert sending is not None
+    with database.write() as tx:
+        outbox.settle(tx, sending, DeliveryState.PENDING, at=NOW, next_at=NOW, error="503")
+    assert _show(database, first).state is DeliveryState.SUPERSEDED
+
+
+def test_a_dead_delivery_can_be_sent_again_by_hand(database: Database) -> None:
+    owed = _owe(database)
+    claimed = _claim(database)
+    assert claimed is not None
+    with database.write() as tx:
+        outbox.settle(tx, claimed, DeliveryState.DEAD, at=NOW, error="422")
+    assert _claim(database, NOW + timedelta(days=9)) is None
+    with database.write() as tx:
+        outbox.requeue(tx, owed, NOW)
+    again = _claim(database)
+    assert again is not None
+    assert again.id == owed
