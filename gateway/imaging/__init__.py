@@ -1,0 +1,1 @@
+"""Pictures and measurements out of data sets; no sockets, no database."""
