@@ -1,0 +1,1 @@
+"""Declarative mapping modules: YAML and a message become order requests with provenance."""

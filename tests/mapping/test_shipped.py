@@ -1,0 +1,160 @@
+"""The shipped modules: their own examples, the golden cases, and what others' messages do to them."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.mapping import examples
+from gateway.mapping.bundle import read_graph
+from gateway.mapping.registry import Modules
+from gateway.model.er7 import read_er7
+from gateway.model.errors import Malformed
+from gateway.model.order import Action, Mapped, Severity
+
+ROOT = Path(__file__).parents[2]
+CORPORA = ROOT.parent / "shared" / "corpora"
+HL7_CASES = sorted((ROOT / "fixtures" / "hl7").rglob("*.hl7"))
+FHIR_CASES = sorted(
+    p for p in (ROOT / "fixtures" / "fhir").glob("*.json") if not p.name.endswith(".order.json")
+)
+NAMES = ("clinic-us", "orders-fhir", "orders-hl7")
+
+needs_corpora = pytest.mark.skipif(not CORPORA.is_dir(), reason="the shared corpora are not here")
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Modules:
+    return Modules.load(ROOT / "mappings", site={"timezone": "Europe/London"})
+
+
+def test_no_shipped_module_has_a_fault(shipped: Modules) -> None:
+    assert shipped.faults == ()
+    assert shipped.names == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shipped_module_meets_its_examples(shipped: Modules, name: str) -> None:
+    module = shipped.module(name)
+    assert len(module.examples) >= 3
+    assert examples.run(module) == ()
+
+
+@pytest.mark.parametrize("case", HL7_CASES, ids=lambda case: f"{case.parent.name}/{case.stem}")
+def test_a_message_maps_as_the_golden_file_says(
+    shipped: Modules, plain: Callable[[Mapped], Any], case: Path
+) -> None:
+    expected = json.loads(case.with_suffix(".order.json").read_text(encoding="utf-8"))
+    assert plain(shipped.map_hl7(read_er7(case.read_text(encoding="utf-8")))) == expected
+
+
+@pytest.mark.parametrize("case", FHIR_CASES, ids=lambda case: case.stem)
+def test_a_resource_maps_as_the_golden_file_says(
+    shipped: Modules, plain: Callable[[Mapped], Any], case: Path
+) -> None:
+    expected = json.loads(case.with_name(f"{case.stem}.order.json").read_text(encoding="utf-8"))
+    graph = read_graph(json.loads(case.read_text(encoding="utf-8")))
+    assert plain(shipped.map_fhir(graph)) == expected
+
+
+@pytest.mark.parametrize(
+    ("control", "action"),
+    [("NW|||", Action.SCHEDULE), ("SN|||", Action.SCHEDULE), ("XO|||", Action.UPDATE), ("SC|||", Action.UPDATE),
+     ("SC||| |SC", Action.UPDATE), ("SC||||CM", Action.COMPLETE), ("XO||||IP", Action.START),
+     ("SC||||A", Action.START), ("CA||||CA", Action.CANCEL), ("OC|||", Action.CANCEL), ("DC||||CA", Action.DISCONTINUE),
+     ("HD|||", Action.HOLD), ("RL|||", Action.SCHEDULE), ("UC|||", Action.HOLD), ("|||", Action.HOLD)],
+)  # fmt: skip
+def test_order_control_and_status_become_an_action(shipped: Modules, control: str, action: Action) -> None:
+    er7 = f"MSH|^~\\&|RIS|HOSP|GW|RAD|2026||ORM^O01|1|P|2.3\rPID|1||7\rORC|{control}"
+    assert shipped.map_hl7(read_er7(er7)).requests[0].action is action
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "patient", "issuer"),
+    [
+        ("7", "7", None),
+        ("7^^^A~8^^^B^MR", "8", "B"),
+        ("99^^^SSA^SS~8^^^^MR", "8", None),
+        ("7^^^A^PI~8^^^B^PI", "7", "A"),
+        ("^^^A", "OLD", None),
+    ],
+)
+def test_the_issuer_is_that_of_the_identifier_taken(
+    shipped: Modules, identifiers: str, patient: str, issuer: str | None
+) -> None:
+    er7 = f"MSH|^~\\&|RIS|HOSP|GW|RAD|2026||ORM^O01|1|P|2.3\rPID|1|OLD|{identifiers}\rORC|NW"
+    (request,) = shipped.map_hl7(read_er7(er7)).requests
+    assert request.attributes.get("PatientID") == patient
+    assert request.attributes.get("IssuerOfPatientID") == issuer
+
+
+def test_no_fault_names_a_value(shipped: Modules) -> None:
+    er7 = (
+        "MSH|^~\\&|RIS|HOSP|GW|RAD|2026||ORM^O01|1|P|2.3\rPID|1||7||SECRET^X||31/12/1980|SECRET\r"
+        "ORC|SECRET|P1\rOBR|1|||||||||||||||||SECRETSECRETSECRET|||SECRET|||SECRET|||^^^SECRET^^SECRET"
+    )
+    (request,) = shipped.map_hl7(read_er7(er7)).requests
+    assert len(request.faults) >= 6
+    assert not [fault for fault in request.faults if "SECRET" in str(fault) or "1980" in str(fault)]
+    assert all(re.fullmatch(r"orders-hl7\.yaml:\d+", fault.at) for fault in request.faults)
+
+
+@given(st.text(alphabet='MSHPIDORCBRNTEQ1ZDSPV|^~&\\"\r 0279', max_size=120))
+@settings(max_examples=60)
+def test_any_message_maps_holds_or_is_skipped(shipped: Modules, body: str) -> None:
+    mapped = shipped.map_hl7(
+        read_er7(f"MSH|^~\\&|A|B|C|D|2026||ORM^O01|1|P|2.3\rPID|1||7\rORC|NW\rOBR|1{body}")
+    )
+    assert mapped.requests or mapped.skipped
+
+
+def _as_text(raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return text.replace("\r\n", "\r").replace("\n", "\r")
+
+
+@needs_corpora
+@pytest.mark.corpora
+def test_every_message_of_others_maps_holds_or_is_skipped(shipped: Modules) -> None:
+    orders = 0
+    for path in sorted((CORPORA / "hl7").rglob("*")):
+        if not path.is_file():
+            continue
+        try:
+            mapped = shipped.map_hl7(read_er7(_as_text(path.read_bytes())))
+        except Malformed:
+            continue
+        if mapped.module is None:
+            continue
+        assert mapped.requests or mapped.skipped, path.name
+        for request in mapped.requests:
+            orders += 1
+            assert all(fault.at and fault.text for fault in request.faults)
+            if request.severity not in {Severity.HOLD, Severity.REJECT} and request.action is Action.SCHEDULE:
+                assert {
+                    "PatientID",
+                    "PatientName",
+                    "AccessionNumber",
+                    "Modality",
+                } <= request.attributes.keys()
+    assert orders > 50
+
+
+@needs_corpora
+@pytest.mark.corpora
+def test_every_order_resource_of_others_maps_holds_or_is_skipped(shipped: Modules) -> None:
+    orders = 0
+    for path in sorted((CORPORA / "fhir").rglob("*.json")):
+        graph = read_graph(json.loads(path.read_bytes()))
+        mapped = shipped.map_fhir(graph)
+        orders += len(graph.orders)
+        assert len(mapped.requests) + len(mapped.skipped) == len(graph.orders)
+    assert orders > 20
