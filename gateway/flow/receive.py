@@ -91,7 +91,7 @@ def _refusal(interpretation: Interpretation) -> str:
     mapped = interpretation.mapped
     if interpretation.failure or mapped is None:
         return interpretation.failure or "the message could not be read"
-    if mapped.module is None:
+    if mapped.module is None and not mapped.skipped:
         return "no mapping module is meant for this message"
     faults = [str(f) for request in mapped.requests for f in request.faults if f.severity is Severity.REJECT]
     return "; ".join(faults)

@@ -48,8 +48,11 @@ def fitting(ports: Ports, order: Order) -> tuple[Station, ...]:
 
 
 def only_station(ports: Ports, order: Order) -> str | None:
-    """The AE title the order goes to when nobody chooses; "" for any machine, None when somebody must choose."""
-    if order.station or not ports.stations:
+    """The AE title the order goes to when nobody chooses; "" for any machine, None when somebody must choose.
+
+    A machine the sender named counts only when it is a configured one, or none is.
+    """
+    if not ports.stations or order.station in {station.ae_title for station in ports.stations}:
         return order.station
     able = fitting(ports, order)
     return able[0].ae_title if len(able) == 1 else None

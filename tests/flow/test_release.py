@@ -37,6 +37,14 @@ def test_the_only_machine_of_the_modality_needs_no_choice(ports: Ports, order_fa
     assert send(with_ct, order.id, actor="user:anna").station == "CT1"
 
 
+def test_a_machine_that_only_the_sender_knows_is_not_taken_for_granted(
+    ports: Ports, order_factory: Make
+) -> None:
+    order = order_factory(state=State.SCHEDULED, station="ELSEWHERE")
+    with pytest.raises(Invalid, match="choose one of US1, US2"):
+        send(ports, order.id, actor="user:anna")
+
+
 def test_without_configured_machines_an_order_is_for_any(ports: Ports, order_factory: Make) -> None:
     order = order_factory(state=State.SCHEDULED, station="")
     assert send(replace(ports, stations=()), order.id, actor="user:anna").station == ""

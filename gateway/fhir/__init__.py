@@ -1,0 +1,1 @@
+"""FHIR at the edge: orders in, studies out."""

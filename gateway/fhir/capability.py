@@ -1,0 +1,46 @@
+"""What the gateway can do for one source, as a CapabilityStatement."""
+
+from datetime import datetime
+from typing import Any
+
+from gateway.fhir.auth import Basic, Source
+
+FHIR_VERSIONS = {"R4": "4.0.1", "R4B": "4.3.0"}
+
+_SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+
+
+def render_capability(source: Source, *, at: datetime, address: str) -> dict[str, Any]:
+    """The CapabilityStatement for `source`, whose base is `address`. Source: FHIR R4 CapabilityStatement."""
+    rest: dict[str, Any] = {
+        "mode": "server",
+        "documentation": "Imaging orders are taken; nothing can be read or searched.",
+        "resource": [
+            {
+                "type": "ServiceRequest",
+                "interaction": [{"code": "create"}, {"code": "update"}],
+                "versioning": "no-version",
+                "updateCreate": True,
+            }
+        ],
+        "interaction": [{"code": "transaction"}, {"code": "batch"}],
+    }
+    if source.auth is not None:
+        rest["security"] = {"service": [_service(source)]}
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": at.isoformat(timespec="seconds"),
+        "kind": "instance",
+        "software": {"name": "Imaging order gateway"},
+        "implementation": {"description": f"Imaging orders from {source.name}", "url": address},
+        "fhirVersion": FHIR_VERSIONS[source.release],
+        "format": ["application/fhir+json", "json"],
+        "rest": [rest],
+    }
+
+
+def _service(source: Source) -> dict[str, Any]:
+    if isinstance(source.auth, Basic):
+        return {"coding": [{"system": _SERVICES, "code": "Basic"}], "text": "a user and a password"}
+    return {"text": "a bearer token"}
