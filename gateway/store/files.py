@@ -1,10 +1,12 @@
 """Files of images: written whole, fsynced, then named; never altered."""
 
+import fcntl
 import hashlib
 import os
-import shutil
 from pathlib import Path
+from typing import IO
 
+from gateway.model.errors import Unavailable
 from gateway.model.ids import Uid
 
 
@@ -16,16 +18,33 @@ class Files:
         self._root = root
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
+        self._lock: IO[str] | None = None
 
     @property
     def incoming(self) -> Path:
         """The folder for files being written; on the same file system, so that naming them is one step."""
         return self._incoming
 
-    def clear_incoming(self) -> None:
-        """Nothing half-written is left; for the start, before anything is received."""
-        shutil.rmtree(self._incoming)
-        self._incoming.mkdir()
+    def take(self) -> None:
+        """This process alone receives into the folder, and nothing half-written of an earlier one is left in it.
+
+        Raises Unavailable when another process does.
+        """
+        lock = (self._root / "receiving").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise Unavailable("store.files: another gateway receives images into this folder") from None
+        self._lock = lock
+        for left in self._incoming.iterdir():
+            left.unlink()
+
+    def release(self) -> None:
+        """Another process may receive into the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def settle(self, written: Path) -> None:
         """What was written is on the disk itself, not only in its cache. Raises OSError."""

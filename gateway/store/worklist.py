@@ -1,5 +1,9 @@
-"""What a machine finds: the query's keys as SQL over indexed columns."""
+"""What a machine finds: the query's keys as SQL over indexed columns.
 
+SQL narrows; Python decides the wildcards and the case of letters, because databases differ in both.
+"""
+
+import re
 from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Column, ColumnElement, and_, func, or_
@@ -11,17 +15,52 @@ from gateway.store.database import Tx
 from gateway.store.orders import joined, read_order
 from gateway.store.tables import orders, patients
 
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
+
 
 def find(tx: Tx, query: WorklistQuery, states: Iterable[State]) -> Iterator[Order]:
     """The orders in one of `states` that match, by start. Keys in `query.others` are the caller's to match.
 
     An order without a value matches no single value or wildcard, except that one which names no machine is on
-    every machine's list. Source: DICOM PS3.4 C.2.2.2, K.6.1.2.2.
+    every machine's list, and one whose hour is open matches every time. A range of dates and a range of times
+    together are one span, from the first day's first hour to the last day's last.
+    Source: DICOM PS3.4 C.2.2.2, table K.6-1 (Scheduled Procedure Step Start Time).
     """
     conditions = [orders.c.state.in_(list(states)), *_conditions(query)]
     statement = joined().where(*conditions).order_by(orders.c.start_date, orders.c.start_time, orders.c.id)
     for row in tx.connection.execute(statement):
-        yield read_order(row)
+        order = read_order(row)
+        if _agrees(order, query):
+            yield order
+
+
+def accepts(match: Match, text: str) -> bool:
+    """Whether `text` meets the condition; an empty one never does. `*` is any run, `?` any one character."""
+    return text != "" and any(_fits(value, text, match) for value in match.values)
+
+
+def _fits(value: str, text: str, match: Match) -> bool:
+    if match.ignore_case:
+        value, text = value.lower(), text.lower()
+    if not match.is_wild:
+        return value == text
+    pattern = re.escape(value).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(pattern, text, re.DOTALL) is not None
+
+
+def _agrees(order: Order, query: WorklistQuery) -> bool:
+    pairs = (
+        (query.patient_name, order.patient.name),
+        (query.patient_id, order.patient.patient_id),
+        (query.issuer, order.patient.issuer),
+        (query.accession, order.accession),
+        (query.procedure_id, order.procedure_id),
+        (query.study_uid, order.study_uid),
+        (query.station if order.station else None, order.station),
+        (query.modality, order.modality),
+        (query.step_id, order.step_id),
+    )
+    return all(match is None or accepts(match, text) for match, text in pairs)
 
 
 def _conditions(query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
@@ -40,28 +79,44 @@ def _conditions(query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
             yield _matches(match, column)
     if query.station is not None:
         yield or_(orders.c.station == "", _matches(query.station, orders.c.station))
-    for span, column in ((query.date, orders.c.start_date), (query.time, orders.c.start_time)):
-        if span is not None:
-            yield _within(span, column)
+    if query.date is not None:
+        yield _within(query.date, orders.c.start_date)
+    if query.time is not None:
+        yield or_(orders.c.start_time == "", _at(query.date, query.time))
 
 
 def _matches(match: Match, column: "Column[str]") -> ColumnElement[bool]:
+    """At least what `accepts` takes."""
     if not match.is_wild and not match.ignore_case:
         return column.in_(match.values)
-    if not match.is_wild:
-        return func.upper(column).in_([value.upper() for value in match.values])
-    return or_(*(_like(value, column, match.ignore_case) for value in match.values))
+    return and_(column != "", or_(*(_like(value, column, match) for value in match.values)))
 
 
-def _like(pattern: str, column: "Column[str]", ignore_case: bool) -> ColumnElement[bool]:
-    escaped = pattern.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-    translated = escaped.replace("*", "%").replace("?", "_")
-    if ignore_case:
-        return func.upper(column).like(translated.upper(), escape="!")
-    return column.like(translated, escape="!")
+def _like(value: str, column: "Column[str]", match: Match) -> ColumnElement[bool]:
+    pattern = value.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    if match.is_wild:
+        pattern = pattern.replace("*", "%").replace("?", "_")
+    if match.ignore_case:  # what lies beyond ASCII has its own rules of case in every database
+        return func.upper(column).like(_FOREIGN.sub("%", pattern).upper(), escape="!")
+    return column.like(pattern, escape="!")
+
+
+def _at(days: Range | None, times: Range) -> ColumnElement[bool]:
+    """The hours asked: of every day, or of the first and the last day of a range of days."""
+    if days is None or days.first == days.last or times.first == times.last:
+        return _within(times, orders.c.start_time)
+    bounds = [orders.c.start_time != ""]
+    if days.first and times.first:
+        bounds.append(or_(orders.c.start_date > days.first, orders.c.start_time >= times.first))
+    if days.last and times.last:
+        bounds.append(or_(orders.c.start_date < days.last, orders.c.start_time <= times.last))
+    return and_(*bounds)
 
 
 def _within(span: Range, column: "Column[str]") -> ColumnElement[bool]:
+    """A range of times whose end comes before its beginning goes over midnight."""
+    if span.first and span.last and column is orders.c.start_time and span.last < span.first:
+        return and_(column != "", or_(column >= span.first, column <= span.last))
     bounds = [column != ""]
     if span.first:
         bounds.append(column >= span.first)
