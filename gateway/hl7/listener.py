@@ -1,0 +1,187 @@
+"""The MLLP server: connections in, one answer a message out, in order."""
+
+import asyncio
+import logging
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+from gateway.hl7.framing import MAX_BYTES, End, Frame, Framer, Noted, Oddity, frame
+from gateway.hl7.inbound import Receive
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 64 * 1024
+_WORKERS = 8  # messages in hand at once, over all connections
+_MAX_CONNECTIONS = 100
+_LINGER_S = 2.0
+
+
+class Listener:
+    """Takes messages over MLLP. Each connection's messages are answered strictly in order."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        bind: str,
+        port: int,
+        receive: Receive,
+        max_bytes: int = MAX_BYTES,
+        max_connections: int = _MAX_CONNECTIONS,
+        frame_timeout_s: float = 30.0,
+    ) -> None:
+        """`receive` blocks and is called in threads of the listener's own. Port 0 takes a free one.
+
+        A frame that has begun must go on within `frame_timeout_s`, and an answer must be taken within it;
+        between frames a connection may rest as long as it likes.
+        """
+        self._name = name
+        self._bind = bind
+        self._port = port
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._max_connections = max_connections
+        self._frame_timeout_s = frame_timeout_s
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix=f"hl7-{name}")
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._resting: set[asyncio.Task[None]] = set()  # those that wait for bytes
+        self._is_closing = False
+
+    @property
+    def port(self) -> int:
+        """The port it listens at, once started."""
+        return self._port
+
+    async def start(self) -> None:
+        """Connections are taken from now on. Raises OSError when the port is not to be had."""
+        self._server = await asyncio.start_server(self._accept, self._bind, self._port)
+        self._port = int(self._server.sockets[0].getsockname()[1])
+        log.info("hl7.listening", extra={"listener": self._name, "port": self._port})
+
+    async def close(self) -> None:
+        """No connection is open: messages in hand were answered, later ones on the wire were not taken."""
+        self._is_closing = True
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._resting):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+        self._pool.shutdown()
+        log.info("hl7.closed", extra={"listener": self._name})
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, from its begin to its end."""
+        if self._is_closing or len(self._connections) >= self._max_connections:
+            log.warning("hl7.turned_away", extra={"listener": self._name})
+            writer.close()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._converse(reader, writer, _peer(writer))
+        except asyncio.CancelledError:
+            log.debug("hl7.cut_off", extra={"listener": self._name})  # `close` ends those that rest
+        except TimeoutError:
+            log.warning("hl7.timeout", extra={"listener": self._name, "seconds": self._frame_timeout_s})
+            writer.transport.abort()
+        except OSError:
+            log.info("hl7.connection_lost", extra={"listener": self._name})
+        except Exception:
+            log.exception("hl7.connection_failed", extra={"listener": self._name})
+        finally:
+            await self._hang_up(writer)
+            self._connections.discard(task)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+        """Reads and answers until the peer leaves, the gateway closes or nothing more can be understood."""
+        _keep_alive(writer)
+        framer = Framer(self._max_bytes)
+        try:
+            while chunk := await self._read(reader, is_inside=framer.is_inside):
+                for part in framer.feed(chunk):
+                    if isinstance(part, Noted):
+                        self._note(part)
+                    elif self._is_closing:
+                        return
+                    else:
+                        await self._answer(part, writer, peer)
+                        if part.end is End.OVERSIZED:
+                            await _linger(reader, writer)
+                            return
+        finally:
+            self._note_rest(framer)
+
+    async def _read(self, reader: asyncio.StreamReader, *, is_inside: bool) -> bytes:
+        """The next bytes; none when the peer has left or the listener closes. Raises TimeoutError inside a frame."""
+        task = asyncio.current_task()
+        if self._is_closing or task is None:
+            return b""
+        self._resting.add(task)
+        try:
+            async with asyncio.timeout(self._frame_timeout_s if is_inside else None):
+                return await reader.read(_CHUNK)
+        finally:
+            self._resting.discard(task)
+
+    async def _answer(self, message: Frame, writer: asyncio.StreamWriter, peer: str) -> None:
+        """The message is received and answered. A peer that left gets no answer; its message counts all the same."""
+        if message.end is not End.WHOLE:
+            log.warning("hl7.bad_frame", extra={"listener": self._name, "end": message.end})
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._pool, self._receive, message.payload, peer, message.end)
+        try:
+            writer.write(frame(answer))
+            async with asyncio.timeout(self._frame_timeout_s):
+                await writer.drain()
+        except ConnectionError:
+            log.warning("hl7.answer_undelivered", extra={"listener": self._name})
+
+    def _note(self, noted: Noted) -> None:
+        level = logging.WARNING if noted.oddity is Oddity.JUNK else logging.INFO
+        log.log(
+            level, "hl7.oddity", extra={"listener": self._name, "oddity": noted.oddity, "count": noted.count}
+        )
+
+    def _note_rest(self, framer: Framer) -> None:
+        """What was left when the connection ended: junk, or the begin of a message nobody will see whole."""
+        noted = framer.finish()
+        if noted is not None:
+            self._note(noted)
+        if framer.is_inside:
+            log.warning("hl7.unfinished_frame", extra={"listener": self._name, "bytes": framer.pending_bytes})
+
+    async def _hang_up(self, writer: asyncio.StreamWriter) -> None:
+        """The connection is closed, its last answer sent if the peer takes it."""
+        writer.close()
+        try:
+            async with asyncio.timeout(_LINGER_S):
+                await writer.wait_closed()
+        except OSError:
+            writer.transport.abort()
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    address = writer.get_extra_info("peername")
+    return str(address[0]) if address else ""
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """A peer that vanished is noticed, and a short answer leaves at once."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The peer's remaining bytes are thrown away for a moment: closing over them would take the answer back."""
+    try:
+        writer.write_eof()
+        async with asyncio.timeout(_LINGER_S):
+            while await reader.read(_CHUNK):
+                pass
+    except OSError:
+        return
