@@ -1,0 +1,1 @@
+"""The three outside parties, for the demo, the tests and the benchmarks."""
