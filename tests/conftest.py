@@ -1,5 +1,6 @@
 """What many rooms' tests stand on: a store, a clock, ports, and orders made through the store."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -24,12 +25,39 @@ from gateway.store.database import Database
 from gateway.store.files import Files
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from gateway.mapping.registry import Modules
 
 ROOT = Path(__file__).parents[1]
 LONDON = ZoneInfo("Europe/London")
 
 OrderFactory = Callable[..., Order]
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP gateway.test 127.0.0.1",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "keep the pictures of the page in this folder, as docs/ has them"
+    parser.addoption("--screenshots", type=Path, default=None, metavar="FOLDER", help=text)
+
+
+@pytest.fixture
+def screenshots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where pictures of the page are kept."""
+    folder: Path = request.config.getoption("--screenshots") or tmp_path
+    return folder
 
 
 class FakeClock:
@@ -218,3 +246,16 @@ def order_factory(ports: Ports) -> OrderFactory:
 def _text(values: dict[str, Value], keyword: str) -> str:
     value = values.get(keyword, "")
     return value if isinstance(value, str) else ""
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Debian's Chromium, one for a module: while Playwright's loop is open in this thread, no other can run in it."""
+    if not shutil.which(CHROMIUM):
+        pytest.skip("Debian's chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield chromium
+        chromium.close()

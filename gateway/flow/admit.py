@@ -43,22 +43,21 @@ def new_setup_secret(ports: Ports) -> str | None:
 def set_up(ports: Ports, *, secret: str, name: str, password: str) -> str:
     """The session token of the first administrator.
 
-    Raises Refused for a wrong secret, Invalid for a bad name or password.
+    Raises Refused for a wrong secret, Invalid for a bad name or password; the secret is then still good.
     """
-    digest = _digest(name, password)
+    _check(name, password)
     with ports.database.write() as tx:
         if users.count(tx) or not users.spend_secret(tx, _SETUP, _sha256(secret.strip())):
-            raise Refused(
-                "the set-up secret is wrong or was used already; the gateway prints a new one when it starts"
-            )
-        user_id = users.add(tx, name, Role.ADMIN, digest, ports.clock())
+            raise Refused("the set-up secret is wrong or was used already; the gateway prints a new one when it starts")
+        user_id = users.add(tx, name, Role.ADMIN, _hasher.hash(password), ports.clock())
         _record(tx, ports, f"user:{name}", "user.setup", user_id)
         return _open(tx, ports, user_id)
 
 
 def add_user(ports: Ports, name: str, role: Role, password: str, *, actor: str) -> UserId:
     """The new user. Raises Invalid for a bad name or password, Conflict when the name is taken."""
-    digest = _digest(name, password)
+    _check(name, password)
+    digest = _hasher.hash(password)
     with ports.database.write() as tx:
         user_id = users.add(tx, name, role, digest, ports.clock())
         _record(tx, ports, actor, "user.add", user_id)
@@ -67,7 +66,8 @@ def add_user(ports: Ports, name: str, role: Role, password: str, *, actor: str) 
 
 def change_password(ports: Ports, name: str, password: str, *, actor: str) -> None:
     """The user has that password and is logged out everywhere. Raises Invalid, NotFound."""
-    digest = _digest(name, password)
+    _check(name, password)
+    digest = _hasher.hash(password)
     with ports.database.write() as tx:
         user, _ = users.credentials(tx, name)
         users.change_password(tx, name, digest)
@@ -104,21 +104,24 @@ def log_out(ports: Ports, token: str) -> None:
         users.close_session(tx, _sha256(token))
 
 
-def admitted(ports: Ports, token: str) -> User | None:
-    """The user whose session that is; None when it is unknown, older than 12 hours or idle for 30 minutes."""
+def admitted(ports: Ports, token: str, *, is_use: bool = True) -> User | None:
+    """The user whose session that is; None when it is unknown, older than 12 hours or idle for 30 minutes.
+
+    `is_use` is False for what a page does on its own: that keeps no session alive.
+    """
     now = ports.clock()
     with ports.database.read() as tx:
         found = users.session(tx, _sha256(token), created_after=now - LONGEST, seen_after=now - IDLE)
     if found is None:
         return None
     user, seen_at = found
-    if now - seen_at > _TOUCH_AFTER:
+    if is_use and now - seen_at > _TOUCH_AFTER:
         with ports.database.write() as tx:
             users.touch_session(tx, _sha256(token), now)
     return user
 
 
-def _digest(name: str, password: str) -> str:
+def _check(name: str, password: str) -> None:
     faults = []
     if not 0 < len(name) <= 64 or name != name.strip() or not name.isprintable():
         faults.append("name: 1 to 64 printable characters, no blanks at the ends")
@@ -128,7 +131,6 @@ def _digest(name: str, password: str) -> str:
         faults.append("password: must not be the name")
     if faults:
         raise Invalid(*faults)
-    return _hasher.hash(password)
 
 
 def _credentials(tx: Tx, name: str) -> tuple[User, str] | None:

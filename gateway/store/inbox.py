@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from gateway.model.errors import NotFound
 from gateway.model.ids import MessageId
@@ -107,6 +107,13 @@ def newest(
     if before is not None:
         query = query.where(messages.c.id < before)
     return tuple(_read(row) for row in tx.connection.execute(query))
+
+
+def count(tx: Tx, state: MessageState, *, since: datetime) -> int:
+    """How many messages that came after `since` are in that state."""
+    wanted = (messages.c.state == state) & (messages.c.received_at > since)
+    found: int = tx.connection.execute(select(func.count()).select_from(messages).where(wanted)).scalar_one()
+    return found
 
 
 def _read(row: Any) -> Message:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, insert, or_, select, update
 
 from gateway.model.errors import Conflict, NotFound
 from gateway.model.ids import MessageId, OrderId, PatientRow, Uid
-from gateway.model.lifecycle import State
+from gateway.model.lifecycle import FINAL, State
 from gateway.model.order import ModuleRef, Order, Provenance
 from gateway.store import changes
 from gateway.store.database import Tx
@@ -109,8 +109,13 @@ def known_as(tx: Tx, source: str, *, filler: str, placer: str, accession: str) -
 
 
 def of_days(tx: Tx, first: str, last: str) -> tuple[Order, ...]:
-    """The orders that start on a day from `first` to `last` (YYYYMMDD, the site's days), by time; dayless ones too."""
-    query = joined().where(orders.c.start_date.between(first, last) | (orders.c.start_date == ""))
+    """The orders that start on a day from `first` to `last` (YYYYMMDD, the site's days), by time.
+
+    Orders without a day are among them as long as something may still happen to them.
+    """
+    is_open = orders.c.state.not_in([*FINAL, State.EXPIRED])
+    dayless = (orders.c.start_date == "") & is_open
+    query = joined().where(orders.c.start_date.between(first, last) | dayless)
     query = query.order_by(orders.c.start_date, orders.c.start_time, orders.c.id)
     return tuple(read_order(row) for row in tx.connection.execute(query))
 

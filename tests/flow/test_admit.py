@@ -69,6 +69,15 @@ def test_a_session_ends_when_idle_for_half_an_hour_or_after_half_a_day(
     assert admit.admitted(ports, token) is None
 
 
+def test_what_a_page_does_on_its_own_keeps_no_session_alive(ports: Ports) -> None:
+    _add(ports)
+    token = _log_in(ports)
+    for _ in range(3):
+        ports.clock.advance(seconds=20 * 60)  # type: ignore[attr-defined]
+        user = admit.admitted(ports, token, is_use=False)
+    assert user is None
+
+
 def test_the_setup_secret_makes_one_administrator_once(ports: Ports) -> None:
     old = admit.new_setup_secret(ports)
     secret = admit.new_setup_secret(ports)
@@ -76,6 +85,8 @@ def test_the_setup_secret_makes_one_administrator_once(ports: Ports) -> None:
     assert secret is not None
     with pytest.raises(Refused):
         admit.set_up(ports, secret=old, name="root", password=PASSWORD)
+    with pytest.raises(Invalid):
+        admit.set_up(ports, secret=secret, name="root", password="short")
     token = admit.set_up(ports, secret=secret, name="root", password=PASSWORD)
     user = admit.admitted(ports, token)
     assert user is not None

@@ -77,6 +77,7 @@ def test_the_day_holds_the_orders_of_the_day_and_the_dayless(
     early = order_factory(accession="early", start="2026-11-23T08:00:00+00:00")
     dayless = order_factory(accession="dayless", start="")
     order_factory(accession="tomorrow", start="2026-11-24")
+    order_factory(accession="dayless and done", start="", state=State.COMPLETED)
     with ports.database.read() as tx:
         assert [order.id for order in orders.of_days(tx, "20261123", "20261123")] == [
             dayless.id,

@@ -1,0 +1,31 @@
+"""Whether the gateway runs, and whether everything it needs is there."""
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from gateway.model.errors import Unavailable
+from gateway.model.user import User
+from gateway.web.site import Site, Visit
+
+
+def alive(site: Site, visit: Visit) -> Response:
+    """200 as long as the process answers."""
+    return PlainTextResponse("ok\n")
+
+
+def ready(site: Site, visit: Visit) -> Response:
+    """Each part by name: 200 when all is well, 503 when any has trouble.
+
+    Somebody who is logged in reads what the trouble is; others only that there is one.
+    """
+    parts = dict(site.ready())
+    status = 503 if any(parts.values()) else 200
+    if _visitor(site, visit) is None:
+        parts = {name: "trouble" if trouble else "ok" for name, trouble in parts.items()}
+    return JSONResponse(parts, status)
+
+
+def _visitor(site: Site, visit: Visit) -> User | None:
+    try:
+        return site.admitted(visit.token)
+    except Unavailable:
+        return None
