@@ -48,7 +48,9 @@ def set_up(ports: Ports, *, secret: str, name: str, password: str) -> str:
     _check(name, password)
     with ports.database.write() as tx:
         if users.count(tx) or not users.spend_secret(tx, _SETUP, _sha256(secret.strip())):
-            raise Refused("the set-up secret is wrong or was used already; the gateway prints a new one when it starts")
+            raise Refused(
+                "the set-up secret is wrong or was used already; the gateway prints a new one when it starts"
+            )
         user_id = users.add(tx, name, Role.ADMIN, _hasher.hash(password), ports.clock())
         _record(tx, ports, f"user:{name}", "user.setup", user_id)
         return _open(tx, ports, user_id)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from gateway.flow import step
 from gateway.flow.ports import Ports, Release
-from gateway.flow.release import only_station
+from gateway.flow.release import only_station, sent_day
 from gateway.flow.schedule import read_start
 from gateway.model.ids import MessageId, OrderId, Uid, is_uid
 from gateway.model.lifecycle import FINAL, State, Step, is_allowed
@@ -186,7 +186,9 @@ def _change(occasion: _Occasion, request: OrderRequest, known: Order, doubts: li
         message_id=occasion.message_id,
         updated_at=occasion.at,
     )
-    stored = orders.save(occasion.tx, _filled(changed, request), start.local, request.provenance)
+    keeps_day = start.instant is None and known.start is None  # a sent one has the day it was sent
+    local = None if keeps_day else start.local
+    stored = orders.save(occasion.tx, _filled(changed, request), local, request.provenance)
     step.record(occasion.tx, stored, "order.change", occasion.actor, occasion.evidence, occasion.at)
     return _rehung(occasion, request, stored)
 
@@ -215,7 +217,13 @@ def _released(occasion: _Occasion, order: Order) -> Order:
         return order
     ready = replace(order, station=station, sent_at=occasion.at, sent_by=occasion.actor)
     return step.take(
-        occasion.tx, ready, Step.SEND, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at
+        occasion.tx,
+        ready,
+        Step.SEND,
+        actor=occasion.actor,
+        evidence=occasion.evidence,
+        at=occasion.at,
+        local=sent_day(occasion.ports, order, occasion.at),
     )
 
 

@@ -1,6 +1,7 @@
 """Release: the receptionist's toggle. An order is sent to a machine's worklist, recalled from it, or cancelled."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from gateway.flow import step
 from gateway.flow.ports import Ports
@@ -27,7 +28,13 @@ def send(
         at = ports.clock()
         ready = replace(order, station=_chosen(ports, order, station), sent_at=at, sent_by=actor)
         return step.take(
-            tx, ready, Step.SEND, actor=actor, evidence=f"station:{ready.station or 'any'}", at=at
+            tx,
+            ready,
+            Step.SEND,
+            actor=actor,
+            evidence=f"station:{ready.station or 'any'}",
+            at=at,
+            local=sent_day(ports, order, at),
         )
 
 
@@ -39,6 +46,11 @@ def recall(ports: Ports, order_id: OrderId, *, actor: str, version: int | None =
 def cancel(ports: Ports, order_id: OrderId, *, actor: str, version: int | None = None) -> Order:
     """The order, cancelled. Raises NotFound, Conflict."""
     return _take(ports, order_id, Step.CANCEL, actor, version)
+
+
+def sent_day(ports: Ports, order: Order, at: datetime) -> tuple[str, str] | None:
+    """The day a dayless order is found under once it is sent: that of sending. None when it has its own."""
+    return (f"{at.astimezone(ports.zone):%Y%m%d}", "") if order.start is None else None
 
 
 def fitting(ports: Ports, order: Order) -> tuple[Station, ...]:
@@ -61,7 +73,8 @@ def only_station(ports: Ports, order: Order) -> str | None:
 def _take(ports: Ports, order_id: OrderId, wanted: Step, actor: str, version: int | None) -> Order:
     with ports.database.write() as tx:
         order = _seen(tx, order_id, version)
-        return step.take(tx, order, wanted, actor=actor, evidence="by hand", at=ports.clock())
+        local = ("", "") if order.start is None and wanted is Step.RECALL else None
+        return step.take(tx, order, wanted, actor=actor, evidence="by hand", at=ports.clock(), local=local)
 
 
 def _seen(tx: Tx, order_id: OrderId, version: int | None) -> Order:

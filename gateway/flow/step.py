@@ -10,12 +10,23 @@ from gateway.store import audit, orders
 from gateway.store.database import Tx
 
 
-def take(tx: Tx, order: Order, step: Step, *, actor: str, evidence: str, at: datetime) -> Order:
+def take(
+    tx: Tx,
+    order: Order,
+    step: Step,
+    *,
+    actor: str,
+    evidence: str,
+    at: datetime,
+    local: tuple[str, str] | None = None,
+) -> Order:
     """The order in the state that `step` leads to, with whatever else was changed in `order`.
+
+    `local` is its day and time for a machine's query, when that changes too.
 
     Raises Conflict when the step is not allowed, or someone else changed the order since it was read.
     """
-    moved = orders.save(tx, replace(order, state=next_state(order.state, step), updated_at=at))
+    moved = orders.save(tx, replace(order, state=next_state(order.state, step), updated_at=at), local)
     record(tx, moved, f"order.{step}", actor, evidence, at)
     return moved
 

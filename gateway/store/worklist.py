@@ -44,8 +44,25 @@ def _fits(value: str, text: str, match: Match) -> bool:
         value, text = value.lower(), text.lower()
     if not match.is_wild:
         return value == text
-    pattern = re.escape(value).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(pattern, text, re.DOTALL) is not None
+    return _matches_wildcards(value, text)
+
+
+def _matches_wildcards(pattern: str, text: str) -> bool:
+    """Greedy, going back to the last `*` only: a hostile pattern takes no longer than its length times the text's."""
+    at = read = resumed = 0
+    star = -1
+    while read < len(text):
+        if at < len(pattern) and pattern[at] == "*":
+            star, resumed = at, read
+            at += 1
+        elif at < len(pattern) and pattern[at] in ("?", text[read]):
+            at, read = at + 1, read + 1
+        elif star >= 0:
+            resumed += 1
+            at, read = star + 1, resumed
+        else:
+            return False
+    return not pattern[at:].strip("*")
 
 
 def _agrees(order: Order, query: WorklistQuery) -> bool:

@@ -9,7 +9,8 @@ from gateway.flow.release import send
 from gateway.model.lifecycle import State
 from gateway.model.message import Inbound, Interpretation, Keys, MessageState, Protocol, Receipt
 from gateway.model.order import Action, Fault, Mapped, ModuleRef, Order, OrderRequest, Severity, Value
-from gateway.store import audit, inbox, orders
+from gateway.model.worklist import Range, WorklistQuery
+from gateway.store import audit, inbox, orders, worklist
 
 MODULE = ModuleRef(name="orders-hl7", version="abc")
 COMPLETE: dict[str, Value] = {
@@ -163,6 +164,15 @@ def test_a_change_that_brings_a_doubt_takes_a_sent_order_off_the_machine(ports: 
     wrong_date = replace(HOLD, keyword="ScheduledProcedureStepStartDateTime", code="102")
     _receive(ports, _request(Action.UPDATE, wrong_date), control_id="M2")
     assert [order.state for order in _orders(ports)] == [State.HELD]
+
+
+def test_a_change_leaves_a_sent_order_without_a_day_on_the_machines_list_of_today(ports: Ports) -> None:
+    _receive(ports, _request(ScheduledProcedureStepStartDateTime=None))
+    send(ports, _orders(ports)[0].id, actor="user:anna", station="US1")
+    _receive(ports, _request(Action.UPDATE, ScheduledProcedureStepStartDateTime=None), control_id="M2")
+    today = WorklistQuery(date=Range(first="20261123", last="20261123"))
+    with ports.database.read() as tx:
+        assert [order.accession for order in worklist.find(tx, today, ports.listed)] == ["A1"]
 
 
 def test_an_order_never_changes_its_patient_by_message(ports: Ports) -> None:

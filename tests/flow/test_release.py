@@ -9,7 +9,8 @@ from gateway.model.errors import Conflict, Invalid, NotFound
 from gateway.model.lifecycle import State
 from gateway.model.order import Order
 from gateway.model.station import Station
-from gateway.store import audit
+from gateway.model.worklist import Range, WorklistQuery
+from gateway.store import audit, worklist
 
 Make = Callable[..., Order]
 
@@ -54,6 +55,20 @@ def test_a_machine_that_is_not_configured_is_refused(ports: Ports, order_factory
     order = order_factory(state=State.SCHEDULED)
     with pytest.raises(NotFound, match="US9"):
         send(ports, order.id, actor="user:anna", station="US9")
+
+
+def test_an_order_without_a_day_is_found_under_the_day_it_is_sent(ports: Ports, order_factory: Make) -> None:
+    order = order_factory(state=State.SCHEDULED, start="")
+    today = WorklistQuery(date=Range(first="20261123", last="20261123"))
+
+    def found() -> list[int]:
+        with ports.database.read() as tx:
+            return [entry.id for entry in worklist.find(tx, today, ports.listed)]
+
+    send(ports, order.id, actor="user:anna")
+    assert found() == [order.id]
+    recall(ports, order.id, actor="user:anna")
+    assert found() == []
 
 
 def test_recall_takes_it_back_and_send_puts_it_on_again(ports: Ports, order_factory: Make) -> None:
