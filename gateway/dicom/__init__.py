@@ -1,0 +1,1 @@
+"""DICOM at the edge: the worklist and the storage service."""
