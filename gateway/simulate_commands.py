@@ -1,0 +1,76 @@
+"""The commands that play one of the outside parties."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gateway.model.errors import Invalid
+from gateway.simulate import ehr, machine, ris
+
+app = typer.Typer(no_args_is_help=True, help="Play one of the outside parties.")
+machine_app = typer.Typer(no_args_is_help=True, help="Play an imaging machine.")
+app.add_typer(machine_app, name="machine")
+out = Console(highlight=False, soft_wrap=True)
+
+To = Annotated[str, typer.Option(help="HOST:PORT of the other side.")]
+Ae = Annotated[str, typer.Option("--ae", help="Our AE title.")]
+Called = Annotated[str, typer.Option("--called", help="The AE title of the other side.")]
+
+
+@app.command("ris")
+def send_files(files: list[Path], to: To) -> None:
+    """Send HL7 v2 messages from files and print the acknowledgements."""
+    sent = ris.send_files(files, *read_address(to))
+    for one in sent:
+        out.print(f"{one.control_id}: {one.code} {one.text}".rstrip(), markup=False)
+    if not all(one.is_accepted for one in sent):
+        raise typer.Exit(1)
+
+
+@machine_app.command("query")
+def query(
+    to: To,
+    ae: Ae = "US1",
+    called: Called = "STORESCP",
+    key: Annotated[list[str] | None, typer.Option()] = None,
+) -> None:
+    """Ask for the worklist, by `--key PatientID=MRN1` and the like, and print it as JSON lines."""
+    host, port = read_address(to)
+    keys = dict(word.partition("=")[::2] for word in key or [])
+    for entry in machine.query(
+        host, port, calling_ae=ae, called_ae=called, timeout_s=machine.TIMEOUT_S, **keys
+    ):
+        sys.stdout.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+
+
+@machine_app.command("store")
+def store(files: list[Path], to: To, ae: Ae = "US1", called: Called = "STORESCP") -> None:
+    """Send DICOM files and print the status of each."""
+    host, port = read_address(to)
+    stored = machine.store(machine.read_objects(files), host, port, calling_ae=ae, called_ae=called)
+    for one in stored:
+        out.print(f"{one.sop_uid}: {'no answer' if one.status is None else f'0x{one.status:04X}'}")
+    if not all(one.is_kept for one in stored):
+        raise typer.Exit(1)
+
+
+@app.command("ehr")
+def serve_ehr(
+    port: Annotated[int, typer.Option()],
+    token: Annotated[str, typer.Option(help="The bearer token to ask for.")] = "",
+) -> None:
+    """Be an EHR that takes ImagingStudy resources, until stopped."""
+    ehr.serve(port, token=token or None)
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """The host and the port of "HOST:PORT". Raises Invalid."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise Invalid("--to: HOST:PORT is wanted, such as 127.0.0.1:2575")
+    return host or "127.0.0.1", int(port)

@@ -1,0 +1,151 @@
+from pathlib import Path
+
+import pytest
+
+from gateway.flow.ports import Release
+from gateway.model.errors import Invalid
+from gateway.settings import Http, Settings, load
+
+# Every key of the contract other tools are written against.
+CONTRACT = """
+[site]
+name = "General Hospital"
+timezone = "Europe/London"
+[store]
+url = "sqlite:///var/gateway.db"
+files = "var/images"
+[http]
+bind = "0.0.0.0"
+port = 5000
+[dicom]
+ae_title = "STORESCP"
+worklist_port = 11112
+storage_port = 11113
+[worklist]
+release = "manual"
+[mappings]
+folder = "mappings"
+[hl7.listeners.ris]
+port = 2575
+[[stations]]
+ae_title = "US1"
+name = "Ultrasound 1"
+modality = "US"
+[fhir.sources.ehr]
+auth = { bearer = "secret" }
+base_url = "https://ehr.example/fhir"
+release = "R4"
+[fhir.destinations.ehr]
+url = "https://ehr.example/fhir"
+release = "R4"
+write = "transaction"
+auth = { bearer = "secret" }
+[study]
+quiet_seconds = 60
+"""
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "some.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_contracts_example_is_understood(tmp_path: Path) -> None:
+    settings = load(_file(tmp_path, CONTRACT))
+    assert settings.site.name == "General Hospital"
+    assert settings.hl7.listeners["ris"].port == 2575
+    assert settings.stations[0].ae_title == "US1"
+    assert settings.fhir.destinations["ehr"].auth.bearer == "secret"
+    assert settings.worklist.release is Release.MANUAL
+
+
+def test_without_a_file_the_first_users_machines_find_what_they_are_set_to() -> None:
+    settings = load()
+    assert (settings.http.port, settings.dicom.worklist_port, settings.dicom.storage_port) == (
+        5000,
+        11112,
+        11113,
+    )
+    assert settings.dicom.ae_title == "STORESCP"
+
+
+def test_a_named_file_wins_then_the_environments_then_the_one_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gateway.toml").write_text("[http]\nport = 1")
+    assert load().http.port == 1
+    (tmp_path / "second.toml").write_text("[http]\nport = 2")
+    monkeypatch.setenv("GATEWAY_CONFIG", str(tmp_path / "second.toml"))
+    assert load().http.port == 2
+    assert load(_file(tmp_path, "[http]\nport = 3")).http.port == 3
+
+
+def test_the_environment_overrides_single_keys_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_HTTP__PORT", "7")
+    settings = load(_file(tmp_path, '[http]\nport = 3\nbind = "127.0.0.1"'))
+    assert (settings.http.port, settings.http.bind) == (7, "127.0.0.1")
+
+
+def test_every_fault_is_reported_at_once_with_file_and_key(tmp_path: Path) -> None:
+    text = '[site]\ntimezone = "Mars"\n[htp]\nport = 1\n[[stations]]\nae_title = "far too long for one"'
+    with pytest.raises(Invalid) as raised:
+        load(_file(tmp_path, text))
+    assert [fault.split(": ")[1:2] for fault in raised.value.faults] == [
+        ["site.timezone"], ["stations.0.ae_title"], ["htp"],
+    ]  # fmt: skip
+    assert all("some.toml" in fault for fault in raised.value.faults)
+
+
+def test_a_fault_never_repeats_a_secret(tmp_path: Path) -> None:
+    text = '[fhir.sources.ehr]\nauth = { bearer = "hush", basic = ["a", "hush"] }'
+    with pytest.raises(Invalid) as raised:
+        load(_file(tmp_path, text))
+    assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[fhir.sources.ehr]\n", "fhir.sources.ehr.auth"),
+        ('[fhir.sources.ehr]\nauth = { bearer = "" }', "auth"),
+        ("[http]\nport = 2575", "http.port and hl7.listeners.ris.port"),
+        ('[[stations]]\nae_title = "A"\n[[stations]]\nae_title = "A"', "stands twice"),
+        ('[worklist]\nrelease = "sometimes"', "worklist.release"),
+        ('[fhir.destinations.e]\nurl = "ehr.example"', "fhir.destinations.e.url"),
+        ('[fhir.destinations.e]\nurl = "https://e"\nwrite = "pigeon"', "fhir.destinations.e.write"),
+        ("[http]\nport = 70000", "http.port"),
+        ("not toml", "not TOML"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(Invalid, match=named.replace(".", r"\.")):
+        load(_file(tmp_path, text))
+
+
+def test_an_open_webhook_is_allowed_on_this_computer_alone(tmp_path: Path) -> None:
+    text = '[http]\nbind = "127.0.0.1"\n[fhir.sources.ehr]\n'
+    assert load(_file(tmp_path, text)).fhir.sources["ehr"].auth.is_none
+
+
+def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_HTPP__PORT", "1")
+    with pytest.raises(Invalid, match="GATEWAY_HTPP__PORT"):
+        load()
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match=r"missing\.toml: cannot be read"):
+        load(tmp_path / "missing.toml")
+
+
+def test_settings_made_in_code_are_checked_alike() -> None:
+    with pytest.raises(ValueError, match="same port"):
+        Settings(http=Http(port=2575))
