@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -215,6 +215,8 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    sees_environment: ClassVar[bool] = False
+
     site: Site = Site()
     store: Store = Store()
     http: Http = Http()
@@ -237,8 +239,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What was given, and nothing from outside."""
-        return (init_settings,)
+        """What was given; the environment wins over it where it is in sight."""
+        return (env_settings, init_settings) if cls.sees_environment else (init_settings,)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -281,17 +283,7 @@ class Settings(BaseSettings):
 class _Surroundings(Settings):
     """The settings with the environment in sight."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, then the file's content."""
-        return env_settings, init_settings
+    sees_environment = True
 
 
 def load(path: Path | None = None) -> Settings:
