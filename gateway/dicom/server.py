@@ -200,4 +200,5 @@ def _closed(event: Event) -> None:
         association.dimse.end()
     if association.requestor.primitive is None:
         # Its thread still waits for a request that cannot come any more, and would count as an association till then.
-        association.dul.to_user_queue.put(None)  # type: ignore[arg-type]
+        nothing: Any = None
+        association.dul.to_user_queue.put(nothing)
