@@ -136,6 +136,11 @@ class Auth(_Section):
     basic: tuple[str, str] | None = None  # [user, password]
     header: tuple[str, str] | None = None  # [name, value]; to destinations only
 
+    @model_validator(mode="before")
+    @classmethod
+    def _none(cls, given: Any) -> Any:
+        return {} if given == "none" else given
+
     @model_validator(mode="after")
     def _one(self) -> Self:
         given = [name for name in ("bearer", "basic", "header") if getattr(self, name) is not None]

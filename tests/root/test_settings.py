@@ -135,6 +135,11 @@ def test_an_open_webhook_is_allowed_on_this_computer_alone(tmp_path: Path) -> No
     assert load(_file(tmp_path, text)).fhir.sources["ehr"].auth.is_none
 
 
+def test_no_proof_may_be_written_as_none(tmp_path: Path) -> None:
+    text = '[fhir.destinations.e]\nurl = "https://e"\nauth = "none"'
+    assert load(_file(tmp_path, text)).fhir.destinations["e"].auth.is_none
+
+
 def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_HTPP__PORT", "1")
     with pytest.raises(Invalid, match="GATEWAY_HTPP__PORT"):
