@@ -1,6 +1,7 @@
 """What many rooms' tests stand on: a store, a clock, ports, and orders made through the store."""
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -253,9 +254,19 @@ def browser() -> "Iterator[Browser]":
     """Debian's Chromium, one for a module: while Playwright's loop is open in this thread, no other can run in it."""
     if not shutil.which(CHROMIUM):
         pytest.skip("Debian's chromium is not installed")
+    _skip_without_driver()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield chromium
         chromium.close()
+
+
+def _skip_without_driver() -> None:
+    from playwright._impl._driver import compute_driver_executable
+
+    node, _ = compute_driver_executable()
+    tried = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"Playwright's own Node.js does not run here: {tried.stderr.strip()}")
