@@ -21,6 +21,9 @@ LONGEST_RETRY_AFTER_S = 3600.0
 
 _PASSING = frozenset({408, 409, 425, 429})  # trying again may help: time-outs, version conflicts, haste
 _NEVER = frozenset({501, 505})  # the server cannot do it, today or tomorrow
+_NO_TRANSACTIONS = frozenset(
+    {404, 405, 501}
+)  # a server need not take them. Source: FHIR R4 http.html, transaction
 _SEVERAL = "several studies there have this Study Instance UID"
 
 
@@ -64,21 +67,29 @@ class Client:
             raise Refused("the destination is not configured any more")
         if delivery.kind != KIND:
             raise Refused("a FHIR destination takes studies only")
-        if destination.write is Write.TRANSACTION:
-            answer = self._ask(destination, "POST", destination.url, _transaction(delivery))
-            _judge(answer)
-            _judge(_entry_answer(answer))
-        else:
-            url = f"{destination.url}/{KIND}?identifier={identifier_of(delivery.key)}"
-            answer = self._ask(destination, "PUT", url, delivery.payload)
-            _judge(answer)
-            if not answer.is_fhir:
-                raise Unavailable(f"answered {answer.status} with something that is no FHIR")
+        if destination.write is not Write.TRANSACTION or not self._transact(destination, delivery):
+            self._update(destination, delivery)
 
     def close(self) -> None:
         """No connection is open any more."""
         for connection in self._connections.values():
             connection.close()
+
+    def _transact(self, destination: Destination, delivery: Delivery) -> bool:
+        """Whether the server takes transactions; when it does, it has the study."""
+        answer = self._ask(destination, "POST", destination.url, _transaction(delivery))
+        if answer.status in _NO_TRANSACTIONS:
+            return False
+        _judge(answer)
+        _judge(_entry_answer(answer))
+        return True
+
+    def _update(self, destination: Destination, delivery: Delivery) -> None:
+        url = f"{destination.url}/{KIND}?identifier={identifier_of(delivery.key)}"
+        answer = self._ask(destination, "PUT", url, delivery.payload)
+        _judge(answer)
+        if not answer.is_fhir:
+            raise Unavailable(f"answered {answer.status} with something that is no FHIR")
 
     def _ask(self, destination: Destination, method: str, url: str, body: bytes) -> _Answer:
         """Raises Unavailable when no whole answer came."""

@@ -174,10 +174,22 @@ def test_the_servers_own_wish_is_passed_on(
 def test_what_will_never_be_taken_is_refused_with_what_the_server_said(
     ehr: Any, destination: Destination, delivery: Delivery, connect: Callable[..., Client], status: int
 ) -> None:
-    ehr.faults.append(_refusing(status, "unknown token\0"))
+    ehr.faults += [
+        _refusing(status, "unknown token\0")
+    ] * 2  # a server without transactions is asked a second way
     with pytest.raises(Refused, match=f"^answered {status}: unknown token $"):
         connect(destination).send(delivery)
     assert ehr.studies == {}
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_without_transactions_gets_a_conditional_update(
+    ehr: Any, delivery: Delivery, connect: Callable[..., Client], status: int
+) -> None:
+    ehr.faults.append(_refusing(status))
+    connect(Destination(name="ehr", url=ehr.url, write=Write.TRANSACTION)).send(delivery)
+    assert [asked.method for asked in ehr.asked] == ["PUT"]
+    assert ehr.studies[TOKEN][-1] == json.loads(delivery.payload)
 
 
 def test_several_matches_are_refused_and_nothing_is_created(
