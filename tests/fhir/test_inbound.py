@@ -299,8 +299,10 @@ def test_a_body_over_the_limit_is_not_read(gateway: Gateway, ports: Ports) -> No
 def test_a_database_out_of_reach_asks_the_sender_to_come_back(
     ports: Ports, modules: Modules, wire: Callable[[str], bytes], tmp_path: Path
 ) -> None:
-    away = replace(ports, database=Database(f"sqlite:///{tmp_path}/nowhere/gateway.db"))
+    bare = Database(f"sqlite:///{tmp_path}/nowhere/gateway.db")  # without its tables
+    away = replace(ports, database=bare)
     answer = Gateway(away, lambda: modules, 64 * 1024).push(wire("contained"))
+    bare.close()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["issue"][0]["code"] == "transient"
 
