@@ -7,7 +7,7 @@ ARGS   ?=
 BIN := $(VENV)/bin
 PIP  = "$(BIN)/python" -m pip --disable-pip-version-check --quiet --no-input
 
-.PHONY: help run demo test check clean
+.PHONY: help run demo test check bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make demo     play one order from the RIS to the EHR with simulated parties'
 	@echo 'make test     run every test; installs what the tests need where it may'
 	@echo 'make check    format, lint, types, import contracts'
+	@echo 'make bench    print how long mapping takes here'
 	@echo 'make clean    remove $(VENV) and what tools left behind; ./var stays'
 	@echo
 	@echo 'ARGS="..." is passed on to the gateway or to pytest. VENV and PYTHON can be set.'
@@ -34,6 +35,9 @@ check: $(VENV)/.installed-dev
 	"$(BIN)/ruff" check .
 	"$(BIN)/mypy"
 	"$(BIN)/lint-imports"
+
+bench: $(VENV)/.installed-dev
+	@"$(BIN)/python" tests/bench/bench_mapping.py
 
 clean:
 	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi

@@ -32,16 +32,20 @@ from gateway.hl7 import inbound as hl7_inbound
 from gateway.hl7.listener import Listener
 from gateway.imaging.worker import PictureWorker
 from gateway.mapping.registry import Modules
+from gateway.mapping.replay import Readable
+from gateway.mapping.watch import Watch
 from gateway.model.delivery import Outgoing
 from gateway.model.errors import GatewayError, Invalid, Unavailable
 from gateway.model.ids import uid_from_uuid
 from gateway.model.lifecycle import State
+from gateway.model.message import Message
 from gateway.model.order import Order
 from gateway.model.station import Station
 from gateway.model.study import Study
 from gateway.settings import Auth, Settings
 from gateway.store.database import Database
 from gateway.store.files import Files
+from gateway.stored import read_stored
 from gateway.web import routes as web
 
 log = logging.getLogger(__name__)
@@ -63,7 +67,13 @@ class Gateway:
                 f"--only: unknown service {', '.join(sorted(unknown))}; known are {', '.join(sorted(SERVICES))}"
             )
         self.ports = make_ports(settings)
-        self.modules = Modules.load(settings.mappings.folder, site={"timezone": settings.site.timezone})
+        self._mappings = Watch(
+            settings.mappings.folder,
+            {"timezone": settings.site.timezone},
+            custom=settings.mappings.transforms,
+            is_automatic=settings.mappings.reload == "auto",
+            tell=_log_mappings,
+        )
         self._clients = Client(_destinations(settings))
         self._loop = asyncio.new_event_loop()
         self._loop_thread = threading.Thread(target=self._run_loop, name="edges", daemon=True)
@@ -78,6 +88,11 @@ class Gateway:
             time_limit_s=settings.pictures.time_limit_seconds,
             max_pixels=int(settings.pictures.max_megapixels * 1_000_000),
         )
+
+    @property
+    def modules(self) -> Modules:
+        """The mapping modules in use now; readers ask anew for each message."""
+        return self._mappings.active
 
     def start(self) -> None:
         """Every service asked for is open.
@@ -139,6 +154,7 @@ class Gateway:
             self._await(self._start_listeners())
         if "http" in self.only:
             self._start_http()
+        self._start_worker("mappings", 1.0, self._mappings.look)
         if "workers" in self.only:
             self._start_workers()
         log.info("gateway.started", extra={"services": sorted(self.only)})
@@ -193,8 +209,15 @@ class Gateway:
             complete=lambda study_id, actor: complete_now(self.ports, study_id, self._news, actor=actor),
             warnings=lambda: self.modules.faults,
             secure_cookies=self.settings.http.secure_cookies,
+            mappings=self._mappings,
+            read=self._read,
         )
         return self._site
+
+    def _read(self, message: Message) -> Readable:
+        """A stored message read as its listener does. Raises Malformed."""
+        listener = self.settings.hl7.listeners.get(message.source)
+        return read_stored(message, fallback=listener.fallback_charset if listener else "cp1252")
 
     def _news(self, study: Study, orders: tuple[Order, ...]) -> tuple[Outgoing, ...]:
         return outgoing(study, orders, _destinations(self.settings), self.ports.zone)
@@ -207,9 +230,12 @@ class Gateway:
             ("expire", 300.0, lambda: expire_stale(self.ports)),
         )
         for name, pause_s, job in jobs:
-            worker = threading.Thread(target=self._repeat, args=(name, pause_s, job), name=name, daemon=True)
-            worker.start()
-            self._workers.append(worker)
+            self._start_worker(name, pause_s, job)
+
+    def _start_worker(self, name: str, pause_s: float, job: Callable[[], object]) -> None:
+        worker = threading.Thread(target=self._repeat, args=(name, pause_s, job), name=name, daemon=True)
+        worker.start()
+        self._workers.append(worker)
 
     def _repeat(self, name: str, pause_s: float, job: Callable[[], object]) -> None:
         while not self._stopping.is_set():
@@ -236,6 +262,13 @@ class Gateway:
             self._http.should_exit = True
 
 
+def _log_mappings(found: Modules) -> None:
+    """The log says which modules were read and what is wrong with their files."""
+    for fault in found.faults:
+        log.error("mapping.fault", extra={"fault": fault})
+    log.info("mapping.read", extra={"modules": list(found.names)})
+
+
 @contextmanager
 def _opening(key: str) -> Iterator[None]:
     """A port that cannot be opened is said so, with the key that names it."""
@@ -252,10 +285,10 @@ def check_setup(settings: Settings) -> dict[str, str]:
     """Each part a working gateway leans on, and what is wrong with it; "" when it is well."""
     ports = make_ports(settings)
     try:
-        folder, site = settings.mappings.folder, {"timezone": settings.site.timezone}
+        chosen, site = settings.mappings, {"timezone": settings.site.timezone}
         found = {
             "configuration": "",
-            "mappings": "; ".join(Modules.load(folder, site=site).faults),
+            "mappings": "; ".join(Modules.load(chosen.folder, site=site, custom=chosen.transforms).faults),
             "database": _database_trouble(ports),
             "disk": _disk_trouble(settings),
         }

@@ -14,11 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway import listing, logs, simulate_commands
+from gateway import listing, logs, map_commands, simulate_commands
 from gateway.app import SERVICES, Gateway, addresses, check_setup, make_ports
 from gateway.flow import admit, deliver, release
 from gateway.flow.ports import Ports
-from gateway.mapping.registry import Modules, prove
 from gateway.model.errors import Conflict, GatewayError, Invalid, NotFound
 from gateway.model.ids import DeliveryId, MessageId, OrderId
 from gateway.model.lifecycle import Step, is_allowed
@@ -39,14 +38,13 @@ orders_app = typer.Typer(no_args_is_help=True, help="List, show, send, recall an
 messages_app = typer.Typer(no_args_is_help=True, help="List and show what senders sent.")
 deliveries_app = typer.Typer(no_args_is_help=True, help="List and retry what other systems are told.")
 user_app = typer.Typer(no_args_is_help=True, help="Add people, change passwords.")
-map_app = typer.Typer(no_args_is_help=True, help="Check and test the mapping modules.")
 db_app = typer.Typer(no_args_is_help=True, help="Upgrade and back up the database.")
 for name, part in (
     ("orders", orders_app),
     ("messages", messages_app),
     ("deliveries", deliveries_app),
     ("user", user_app),
-    ("map", map_app),
+    ("map", map_commands.app),
     ("db", db_app),
     ("simulate", simulate_commands.app),
 ):
@@ -69,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; `--config FILE` may stand before or after the verb."""
     words, _chosen.config = _without_config(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(words, prog_name="gateway")
+        app(words, prog_name="gateway", obj=_chosen.config)
     except Invalid as error:
         _fail(error, 2)
     except GatewayError as error:
@@ -231,29 +229,6 @@ def list_users(as_json: AsJson = False) -> None:
     """Every user and role."""
     with _ports() as ports, ports.database.read() as tx:
         _print([listing.user_row(user) for user in users.listing(tx)], as_json)
-
-
-@map_app.command("check")
-def check_mappings() -> None:
-    """Every fault of every mapping module, with file, line and column."""
-    settings = _settings()
-    modules = Modules.load(settings.mappings.folder, site={"timezone": settings.site.timezone})
-    for fault in modules.faults:
-        err.print(fault, markup=False)
-    out.print(f"{len(modules.names)} modules are usable: {', '.join(modules.names)}", markup=False)
-    if modules.faults:
-        raise typer.Exit(1)
-
-
-@map_app.command("test")
-def test_mappings() -> None:
-    """Run the examples of every mapping module."""
-    settings = _settings()
-    proof = prove(settings.mappings.folder, site={"timezone": settings.site.timezone})
-    for line in proof.lines:
-        out.print(line, markup=False)
-    if not proof.is_good:
-        raise typer.Exit(1)
 
 
 @db_app.command("upgrade")

@@ -100,9 +100,11 @@ class Worklist(_Section):
 
 
 class Mappings(_Section):
-    """Where the mapping modules are."""
+    """Where the mapping modules are, and when a changed one counts."""
 
     folder: Path = Path("mappings")
+    transforms: tuple[str, ...] = ()  # files of folder/transforms that the modules may use
+    reload: Literal["auto", "manual"] = "auto"  # manual: somebody activates it on the page
 
 
 class Listener(_Section):

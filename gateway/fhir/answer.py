@@ -10,6 +10,7 @@ from typing import Any
 from gateway.fhir.classify import BUNDLE, entries_of, text_at
 from gateway.fhir.interpret import Understood
 from gateway.fhir.outcome import Issue, render_outcome
+from gateway.mapping.fhir_paths import ORDERS
 from gateway.model.message import MessageState, Receipt
 from gateway.model.order import Action, Fault, Mapped, OrderRequest, Severity
 
@@ -21,6 +22,11 @@ _ENDS = {
     Action.DISCONTINUE: "cancelled",
     Action.START: "started",
     Action.COMPLETE: "completed",
+    Action.RESCHEDULE: "rescheduled",
+    Action.UNSCHEDULE: "unscheduled",
+    Action.ARRIVE: "arrived",
+    Action.UPDATE_PATIENT: "updated",
+    Action.MERGE: "held",
     Action.IGNORE: "passed over",
 }
 _ALWAYS_SAID = ("scheduled", "held", "cancelled")
@@ -55,7 +61,7 @@ def _response(
         status = _REFUSED if receipt.state is MessageState.FAILED else _TAKEN
         return {"status": status, "outcome": render_outcome(*_issues((fate,), receipt, is_whole=is_whole))}
     is_deletion = text_at(entry, "request", "method") == "DELETE"
-    is_order = text_at(entry, "request", "url").startswith("ServiceRequest")
+    is_order = text_at(entry, "request", "url").startswith(ORDERS)
     return {"status": _NOT_ALLOWED if is_deletion and is_order else _TAKEN}
 
 

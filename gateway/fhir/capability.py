@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.fhir.auth import Basic, Source
+from gateway.mapping.fhir_paths import ORDERS
 
 FHIR_VERSIONS = {"R4": "4.0.1", "R4B": "4.3.0"}
 
@@ -17,11 +18,12 @@ def render_capability(source: Source, *, at: datetime, address: str) -> dict[str
         "documentation": "Imaging orders are taken; nothing can be read or searched.",
         "resource": [
             {
-                "type": "ServiceRequest",
+                "type": kind,
                 "interaction": [{"code": "create"}, {"code": "update"}],
                 "versioning": "no-version",
                 "updateCreate": True,
             }
+            for kind in ORDERS
         ],
         "interaction": [{"code": "transaction"}, {"code": "batch"}],
     }

@@ -1,4 +1,6 @@
-"""What a body is: a ServiceRequest, a Bundle with ServiceRequests, another resource, or no FHIR at all.
+"""What a body is: an order, a Bundle with orders, another resource, or no FHIR at all.
+
+An order is a ServiceRequest, a Task that asks for one, or an Appointment for one.
 
 The content type never decides: senders label FHIR as text/plain or not at all. No models stand between the body
 and the mapping, so what a record system adds of its own is neither refused nor lost.
@@ -10,11 +12,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from gateway.mapping.fhir_paths import Resource
+from gateway.mapping.fhir_paths import ORDERS, Resource
 from gateway.model.errors import Malformed
 
 MAX_DEPTH = 64
-ORDER = "ServiceRequest"
 BUNDLE = "Bundle"
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -27,7 +28,7 @@ class Arrival:
     resource: Resource
     type: str  # "ServiceRequest", "Bundle", "Patient" ...
     bundle_type: str  # "transaction" ...; "" when it is no Bundle
-    orders: tuple[Resource, ...]  # the ServiceRequests in it, each in its newest version, in order
+    orders: tuple[Resource, ...]  # each in its newest version, in order, appointments last
 
     @property
     def message_type(self) -> str:
@@ -56,25 +57,28 @@ def read_arrival(raw: bytes) -> Arrival:
 
 
 def orders_in(resource: Resource) -> tuple[Resource, ...]:
-    """The ServiceRequests of a resource, in order.
+    """The ServiceRequests, Tasks and Appointments of a resource, in order; Appointments come last, for they move
+    orders that may stand behind them.
 
-    Of several versions of one ServiceRequest (a history Bundle) only the newest counts. Source: FHIR R4 http.html,
+    Of several versions of one resource (a history Bundle) only the newest counts. Source: FHIR R4 http.html,
     history: a history Bundle has the newest version first.
     """
-    if text_at(resource, "resourceType") == ORDER:
+    if text_at(resource, "resourceType") in ORDERS:
         return (resource,)
     is_history = text_at(resource, "type") == "history"
     newest: dict[str, tuple[int, Resource]] = {}
     for number, entry in enumerate(entries_of(resource)):
         order = resource_of(entry)
-        if order is None or text_at(order, "resourceType") != ORDER:
+        kind = text_at(order, "resourceType") if order is not None else ""
+        if order is None or kind not in ORDERS:
             continue
         own = text_at(order, "id")
-        name = f"{text_at(entry, 'fullUrl')} {own}" if own else f"#{number}"
+        name = f"{text_at(entry, 'fullUrl')} {kind}/{own}" if own else f"#{number}"
         known = newest.get(name)
         if known is None or _supersedes(order, known[1], is_history):
             newest[name] = (number, order)
-    return tuple(order for _, order in sorted(newest.values(), key=lambda pair: pair[0]))
+    found = [order for _, order in sorted(newest.values(), key=lambda pair: pair[0])]
+    return tuple(sorted(found, key=_is_appointment))
 
 
 def entries_of(resource: Resource) -> Iterator[Mapping[str, Any]]:
@@ -96,6 +100,10 @@ def text_at(element: Mapping[str, Any], *names: str) -> str:
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def _is_appointment(order: Resource) -> bool:
+    return text_at(order, "resourceType") == "Appointment"
 
 
 def _read_json(raw: bytes) -> Any:

@@ -9,6 +9,7 @@ from gateway.fhir.classify import Arrival, entries_of, read_arrival, resource_of
 from gateway.fhir.references import graph
 from gateway.mapping.fhir_paths import Graph, Resource
 from gateway.mapping.registry import NOT_MEANT, Modules
+from gateway.mapping.service_request import carried, patient_reference
 from gateway.model.errors import Malformed
 from gateway.model.message import Interpretation, Keys
 from gateway.model.order import Mapped
@@ -16,7 +17,8 @@ from gateway.model.order import Mapped
 UNREADABLE, NOT_HANDLED, OUR_FAULT = "102", "200", "207"
 """Source: HL7 table 0357: data type error, unsupported message type, application internal error."""
 
-NO_ORDER = "there is no ServiceRequest in it"
+NO_ORDER = "there is no order in it: no ServiceRequest, Task or Appointment"
+CARRIED = "a Task of the same message asks for this order"
 
 _LONGEST_ID = 200
 
@@ -37,7 +39,13 @@ def understand(raw: bytes, source: Source, modules: Modules) -> Understood:
     except Malformed as fault:
         return _failed(raw, source, str(fault), UNREADABLE)
     found = graph(arrival.resource)
-    outcomes = tuple(_map(order, found, source, modules) for order in found.orders)
+    passed = carried(found.orders, found.resolve)
+    outcomes = tuple(
+        Mapped(requests=(), skipped=(CARRIED,), module=None)
+        if id(order) in passed
+        else _map(order, found, source, modules)
+        for order in found.orders
+    )
     mapped = _together(outcomes)
     is_meant = not outcomes or mapped.module is not None
     interpretation = Interpretation(
@@ -62,7 +70,7 @@ def _failed(raw: bytes, source: Source, failure: str, code: str) -> Understood:
 
 def _map(order: Resource, found: Graph, source: Source, modules: Modules) -> Mapped:
     mapped = modules.map_fhir(Graph(orders=(order,), resolve=found.resolve))
-    if _is_foreign(text_at(order, "subject", "reference"), source):
+    if _is_foreign(patient_reference(order, found.resolve), source):
         return replace(mapped, requests=tuple(replace(request, subject="") for request in mapped.requests))
     return mapped
 

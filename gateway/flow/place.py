@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gateway.flow import step
-from gateway.flow.ports import Ports, Release
-from gateway.flow.release import only_station, sent_day
+from gateway.flow.appoint import arrive, arrived_orders, unschedule
+from gateway.flow.occasion import Occasion, known_orders, names_order, released, text_of
+from gateway.flow.ports import Ports
+from gateway.flow.renew import merge, update_patient
 from gateway.flow.schedule import read_start
 from gateway.model.ids import MessageId, OrderId, Uid, is_uid
 from gateway.model.lifecycle import FINAL, State, Step, is_allowed
@@ -21,31 +23,17 @@ _STEPS = {
     Action.START: Step.START,
     Action.COMPLETE: Step.COMPLETE,
 }
+_APPOINTMENTS = frozenset({Action.RESCHEDULE, Action.UNSCHEDULE, Action.ARRIVE})
 _REQUIRED_MISSING = "101"  # Source: HL7 table 0357
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """The orders that a message made or changed, and what a person must look at."""
+    """The orders that a message made or changed, what a person must look at, and why parts were passed over."""
 
     orders: tuple[Order, ...]
     doubts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Occasion:
-    """The circumstances all requests of one message share."""
-
-    tx: Tx
-    ports: Ports
-    source: str
-    message_id: MessageId
-    actor: str
-    at: datetime
-
-    @property
-    def evidence(self) -> str:
-        return f"message:{self.message_id}"
+    passed: tuple[str, ...]
 
 
 def place(
@@ -60,56 +48,73 @@ def place(
 ) -> Placed:
     """What became of the requests, in their order.
 
-    An order is recognised by the sender's filler, placer or accession number and its step id; two requests of one
-    message never meet the same order.
+    Two requests of one message never meet the same order.
     """
-    occasion = _Occasion(tx=tx, ports=ports, source=source, message_id=message_id, actor=actor, at=at)
-    touched: list[Order] = []
-    doubts: list[str] = []
-    for request in requests:
-        if request.action is Action.IGNORE:
-            continue
-        known = _known(occasion, request, {order.id for order in touched})
-        if request.action in _STEPS:
-            order = _end(occasion, request, known, doubts)
-        elif known is None:
-            order = _create(occasion, request)
-        else:
-            order = _change(occasion, request, known, doubts)
-        if order is not None:
-            touched.append(order)
+    occasion = Occasion(tx=tx, ports=ports, source=source, message_id=message_id, actor=actor, at=at)
+    wanted = tuple(request for request in requests if request.action is not Action.IGNORE)
+    touched: dict[OrderId, Order] = {}
+    for request in wanted:
+        for order in _placed(occasion, request, frozenset(touched), is_alone=len(wanted) == 1):
+            touched[order.id] = order
             if order.state is State.HELD:
-                doubts.extend(str(fault) for fault in order.faults if fault.severity is Severity.HOLD)
-    return Placed(orders=tuple(touched), doubts=tuple(dict.fromkeys(doubts)))
-
-
-def _known(occasion: _Occasion, request: OrderRequest, touched: set[OrderId]) -> Order | None:
-    found = orders.known_as(
-        occasion.tx,
-        occasion.source,
-        filler=request.text("FillerOrderNumberImagingServiceRequest"),
-        placer=request.text("PlacerOrderNumberImagingServiceRequest"),
-        accession=request.text("AccessionNumber"),
+                occasion.doubts.extend(str(f) for f in order.faults if f.severity is Severity.HOLD)
+    return Placed(
+        orders=tuple(touched.values()),
+        doubts=tuple(dict.fromkeys(occasion.doubts)),
+        passed=tuple(dict.fromkeys(occasion.passed)),
     )
-    same = [order for order in found if order.id not in touched and _is_same(order, request)]
-    return same[0] if same else None
 
 
-def _is_same(order: Order, request: OrderRequest) -> bool:
-    """Whether no number that both carry contradicts. A step id of our own making contradicts nothing."""
-    step_id = request.text("ScheduledProcedureStepID")
-    pairs = (
-        (order.filler, request.text("FillerOrderNumberImagingServiceRequest")),
-        (order.placer, request.text("PlacerOrderNumberImagingServiceRequest")),
-        ("" if order.step_id == f"SPS{order.id}" else order.step_id, step_id),
-    )
-    return all(not ours or not theirs or ours == theirs for ours, theirs in pairs)
+def _placed(
+    occasion: Occasion, request: OrderRequest, touched: frozenset[OrderId], *, is_alone: bool
+) -> tuple[Order, ...]:
+    """The orders that the request made or changed. `is_alone`: it is the only one of its message."""
+    if request.action is Action.UPDATE_PATIENT:
+        return update_patient(occasion, request)
+    if request.action is Action.MERGE:
+        merge(occasion, request)
+        return ()
+    found = known_orders(occasion, request, touched)
+    if request.action in _APPOINTMENTS:
+        return _appointed(occasion, request, found, touched, is_alone=is_alone)
+    known = found[0] if found else None
+    if request.action in _STEPS:
+        order = _end(occasion, request, known)
+    else:
+        order = _change(occasion, request, known) if known else _create(occasion, request)
+    return (order,) if order else ()
 
 
-def _end(occasion: _Occasion, request: OrderRequest, known: Order | None, doubts: list[str]) -> Order | None:
+def _appointed(
+    occasion: Occasion,
+    request: OrderRequest,
+    found: tuple[Order, ...],
+    touched: frozenset[OrderId],
+    *,
+    is_alone: bool,
+) -> tuple[Order, ...]:
+    """The orders whose appointment was made, moved, taken back or kept.
+
+    An appointment that stands alone is for every step of its order; of several, each is for the next step.
+    """
+    if request.action is Action.ARRIVE and not names_order(request):
+        return tuple(arrive(occasion, order) for order in arrived_orders(occasion, request))
+    if not found:
+        if not touched & {order.id for order in known_orders(occasion, request)}:
+            occasion.doubts.append(f"'{request.action}' was asked for an order that is not known here")
+        return ()
+    open_ones = tuple(order for order in found if order.state not in FINAL) or found
+    if request.action is Action.UNSCHEDULE:
+        return tuple(unschedule(occasion, order) for order in open_ones)
+    if request.action is Action.ARRIVE:
+        return tuple(arrive(occasion, order) for order in open_ones)
+    return tuple(_change(occasion, request, order) for order in (open_ones if is_alone else open_ones[:1]))
+
+
+def _end(occasion: Occasion, request: OrderRequest, known: Order | None) -> Order | None:
     wanted = _STEPS[request.action]
     if known is None:
-        doubts.append(f"'{wanted}' was asked for an order that is not known here")
+        occasion.doubts.append(f"'{wanted}' was asked for an order that is not known here")
         has_number = any(
             request.text(k) for k in ("FillerOrderNumberImagingServiceRequest", "AccessionNumber")
         )
@@ -117,7 +122,7 @@ def _end(occasion: _Occasion, request: OrderRequest, known: Order | None, doubts
         return _create(occasion, request, State.CANCELLED) if wanted is Step.CANCEL and has_number else None
     if not is_allowed(known.state, wanted):
         if step.leads_to(wanted) is not known.state:
-            doubts.append(f"'{wanted}' was asked for order {known.id}, which is {known.state}")
+            occasion.doubts.append(f"'{wanted}' was asked for order {known.id}, which is {known.state}")
         return known
     changed = replace(known, message_id=occasion.message_id)
     return step.take(
@@ -125,7 +130,7 @@ def _end(occasion: _Occasion, request: OrderRequest, known: Order | None, doubts
     )
 
 
-def _create(occasion: _Occasion, request: OrderRequest, state: State | None = None) -> Order:
+def _create(occasion: Occasion, request: OrderRequest, state: State | None = None) -> Order:
     attributes = _merged({}, request.attributes)
     start = read_start(attributes, occasion.ports.zone)
     patient = _patient(occasion.tx, attributes, request.attributes)
@@ -157,15 +162,20 @@ def _create(occasion: _Occasion, request: OrderRequest, state: State | None = No
     )  # fmt: skip
     stored = orders.add(occasion.tx, order, start.local, request.provenance)
     step.record(occasion.tx, stored, f"order.{stored.state}", occasion.actor, occasion.evidence, occasion.at)
-    return _released(occasion, stored)
+    return released(occasion, stored)
 
 
-def _change(occasion: _Occasion, request: OrderRequest, known: Order, doubts: list[str]) -> Order:
+def _change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
     if known.state in FINAL:
-        doubts.append(f"a change was asked for order {known.id}, which is {known.state}: nothing was changed")
+        text = f"a change was asked for order {known.id}, which is {known.state}: nothing was changed"
+        occasion.doubts.append(text)
         return known
     attributes = _merged(known.attributes, request.attributes)
-    faults = _standing(request, attributes) + _contradictions(occasion, request, known)
+    faults = (
+        *_kept(request, known),
+        *_standing(request, attributes),
+        *_contradictions(occasion, request, known),
+    )
     start = read_start(attributes, occasion.ports.zone)
     patient = known.patient if any(f.keyword == "PatientID" for f in faults) else None
     if patient is None:
@@ -190,12 +200,16 @@ def _change(occasion: _Occasion, request: OrderRequest, known: Order, doubts: li
     local = None if keeps_day else start.local
     stored = orders.save(occasion.tx, _filled(changed, request), local, request.provenance)
     step.record(occasion.tx, stored, "order.change", occasion.actor, occasion.evidence, occasion.at)
+    if request.action is Action.RESCHEDULE:
+        stored = released(occasion, stored) if known.start is None else stored
+        if known.state is State.HELD and not _is_doubtful(known.faults):
+            return stored  # held because its sender asked for that, which no appointment takes back
     return _rehung(occasion, request, stored)
 
 
-def _rehung(occasion: _Occasion, request: OrderRequest, order: Order) -> Order:
+def _rehung(occasion: Occasion, request: OrderRequest, order: Order) -> Order:
     """The order held or let go, as its faults and the sender now say."""
-    in_doubt = request.action is Action.HOLD or any(f.severity is Severity.HOLD for f in order.faults)
+    in_doubt = request.action is Action.HOLD or _is_doubtful(order.faults)
     if in_doubt and is_allowed(order.state, Step.HOLD):
         wanted = Step.HOLD
     elif not in_doubt and is_allowed(order.state, Step.ACCEPT):
@@ -205,26 +219,7 @@ def _rehung(occasion: _Occasion, request: OrderRequest, order: Order) -> Order:
     moved = step.take(
         occasion.tx, order, wanted, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at
     )
-    return _released(occasion, moved)
-
-
-def _released(occasion: _Occasion, order: Order) -> Order:
-    """The order sent to its machine at once, where the site wants that and the machine is beyond doubt."""
-    if occasion.ports.release is not Release.ON_RECEIPT or order.state is not State.SCHEDULED:
-        return order
-    station = only_station(occasion.ports, order)
-    if station is None:
-        return order
-    ready = replace(order, station=station, sent_at=occasion.at, sent_by=occasion.actor)
-    return step.take(
-        occasion.tx,
-        ready,
-        Step.SEND,
-        actor=occasion.actor,
-        evidence=occasion.evidence,
-        at=occasion.at,
-        local=sent_day(occasion.ports, order, occasion.at),
-    )
+    return released(occasion, moved)
 
 
 def _merged(old: Attributes, new: Attributes) -> Attributes:
@@ -233,12 +228,23 @@ def _merged(old: Attributes, new: Attributes) -> Attributes:
     return {keyword: value for keyword, value in merged.items() if value != ""}
 
 
+def _is_doubtful(faults: Iterable[Fault]) -> bool:
+    return any(fault.severity is Severity.HOLD for fault in faults)
+
+
+def _kept(request: OrderRequest, known: Order) -> tuple[Fault, ...]:
+    """The faults of the order that an appointment says nothing about; any other change says it all anew."""
+    if request.action is not Action.RESCHEDULE:
+        return ()
+    return tuple(fault for fault in known.faults if fault.keyword not in request.attributes)
+
+
 def _standing(request: OrderRequest, attributes: Attributes) -> tuple[Fault, ...]:
     """The faults that remain: what a change leaves out, the order may already have."""
     return tuple(f for f in request.faults if f.code != _REQUIRED_MISSING or f.keyword not in attributes)
 
 
-def _contradictions(occasion: _Occasion, request: OrderRequest, known: Order) -> tuple[Fault, ...]:
+def _contradictions(occasion: Occasion, request: OrderRequest, known: Order) -> tuple[Fault, ...]:
     theirs = request.text("PatientID")
     if theirs and known.patient.patient_id and theirs != known.patient.patient_id:
         text = f"the message names another patient than order {known.id} has: the order keeps its patient"
@@ -248,12 +254,12 @@ def _contradictions(occasion: _Occasion, request: OrderRequest, known: Order) ->
 
 def _patient(tx: Tx, attributes: Attributes, valued: Attributes) -> Patient:
     """The patient, with what the message leaves out taken from what is known of the same identifier."""
-    patient_id, issuer = _text(attributes, "PatientID"), _text(attributes, "IssuerOfPatientID")
+    patient_id, issuer = text_of(attributes, "PatientID"), text_of(attributes, "IssuerOfPatientID")
     known = patients.find(tx, patient_id, issuer) if patient_id else None
     before = known[1] if known else None
 
     def now(keyword: str, was: str) -> str:
-        return _text(attributes, keyword) if keyword in valued or not was else was
+        return text_of(attributes, keyword) if keyword in valued or not was else was
 
     return Patient(
         patient_id=patient_id,
@@ -264,12 +270,12 @@ def _patient(tx: Tx, attributes: Attributes, valued: Attributes) -> Patient:
     )
 
 
-def _study_uid(occasion: _Occasion, attributes: Attributes) -> Uid:
+def _study_uid(occasion: Occasion, attributes: Attributes) -> Uid:
     """The sender's UID, else that of a sister step of the same requested procedure, else a fresh one."""
-    given = _text(attributes, "StudyInstanceUID")
+    given = text_of(attributes, "StudyInstanceUID")
     if is_uid(given):
         return Uid(given)
-    accession, procedure = _text(attributes, "AccessionNumber"), _text(attributes, "RequestedProcedureID")
+    accession, procedure = text_of(attributes, "AccessionNumber"), text_of(attributes, "RequestedProcedureID")
     sisters = orders.known_as(occasion.tx, occasion.source, filler="", placer="", accession=accession)
     for sister in sisters:
         if sister.procedure_id == (procedure or sister.procedure_id) and _is_sister(sister, attributes):
@@ -281,9 +287,9 @@ def _is_sister(order: Order, attributes: Mapping[str, Value]) -> bool:
     return order.patient.patient_id == attributes.get("PatientID", "") and order.state not in FINAL
 
 
-def _kept_uid(occasion: _Occasion, known: Order, attributes: Attributes) -> Uid:
+def _kept_uid(occasion: Occasion, known: Order, attributes: Attributes) -> Uid:
     """The order's UID; the sender's own replaces it only while nothing was stored under the old one."""
-    given = _text(attributes, "StudyInstanceUID")
+    given = text_of(attributes, "StudyInstanceUID")
     if not is_uid(given) or given == known.study_uid:
         return known.study_uid
     return known.study_uid if studies.of_uid(occasion.tx, known.study_uid) else Uid(given)
@@ -292,28 +298,23 @@ def _kept_uid(occasion: _Occasion, known: Order, attributes: Attributes) -> Uid:
 def _filled(order: Order, request: OrderRequest) -> Order:
     """The order with its columns as its attributes say."""
     attributes = order.attributes
-    accession = _text(attributes, "AccessionNumber")
+    accession = text_of(attributes, "AccessionNumber")
     # A machine the receptionist chose stays chosen when a later message names none.
-    station = _text(attributes, "ScheduledStationAETitle").split("\\")[0] or order.station
+    station = text_of(attributes, "ScheduledStationAETitle").split("\\")[0] or order.station
     return replace(
         order,
         accession=accession,
-        placer=_text(attributes, "PlacerOrderNumberImagingServiceRequest"),
-        filler=_text(attributes, "FillerOrderNumberImagingServiceRequest"),
+        placer=text_of(attributes, "PlacerOrderNumberImagingServiceRequest"),
+        filler=text_of(attributes, "FillerOrderNumberImagingServiceRequest"),
         # Machines need one, and the accession number names the procedure where nothing else does.
-        procedure_id=_text(attributes, "RequestedProcedureID") or accession[:16],
-        step_id=_text(attributes, "ScheduledProcedureStepID") or order.step_id,
-        modality=_text(attributes, "Modality"),
+        procedure_id=text_of(attributes, "RequestedProcedureID") or accession[:16],
+        step_id=text_of(attributes, "ScheduledProcedureStepID") or order.step_id,
+        modality=text_of(attributes, "Modality"),
         station=order.station if order.state is State.SENT else station,
-        description=_text(attributes, "RequestedProcedureDescription")
-        or _text(attributes, "ScheduledProcedureStepDescription"),
-        priority=_text(attributes, "RequestedProcedurePriority"),
-        referring=_text(attributes, "ReferringPhysicianName"),
+        description=text_of(attributes, "RequestedProcedureDescription")
+        or text_of(attributes, "ScheduledProcedureStepDescription"),
+        priority=text_of(attributes, "RequestedProcedurePriority"),
+        referring=text_of(attributes, "ReferringPhysicianName"),
         service_request=request.service_request or order.service_request,
         subject=request.subject or order.subject,
     )
-
-
-def _text(attributes: Attributes, keyword: str) -> str:
-    value = attributes.get(keyword, "")
-    return value if isinstance(value, str) else ""

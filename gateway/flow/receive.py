@@ -106,6 +106,7 @@ def _verdict(interpretation: Interpretation, placed: Placed) -> tuple[MessageSta
     ignored = [r for r in mapped.requests if r.action is Action.IGNORE] if mapped else []
     because = [
         *(mapped.skipped if mapped else ()),
+        *placed.passed,
         *("the sender's status asks for nothing" for _ in ignored),
     ]
     return MessageState.SKIPPED, "; ".join(dict.fromkeys(because)) or "there is no order in it"

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.mapping.fhir_paths import Graph, Resource
-
-ORDERS = "ServiceRequest"
+from gateway.mapping.fhir_paths import ORDERS, Graph, Resource
+from gateway.mapping.service_request import carried
 
 
 def read_graph(document: object) -> Graph:
-    """The ServiceRequests of a document; references lead to contained and bundled resources only."""
+    """The orders of a document; references lead to contained and bundled resources only.
+
+    A ServiceRequest that a Task of the document has in focus is no order of its own.
+    """
     resources = tuple(_resources(document))
 
     def resolve(holder: Resource, reference: Mapping[str, Any]) -> Resource | None:
@@ -21,8 +23,9 @@ def read_graph(document: object) -> Graph:
         wanted = wanted.partition("/_history/")[0]
         return next((resource for url, resource in resources if _is_meant(wanted, url, resource)), None)
 
-    orders = (resource for _, resource in resources if resource.get("resourceType") == ORDERS)
-    return Graph(orders=tuple(orders), resolve=resolve)
+    orders = [resource for _, resource in resources if resource.get("resourceType") in ORDERS]
+    passed = carried(orders, resolve)
+    return Graph(orders=tuple(order for order in orders if id(order) not in passed), resolve=resolve)
 
 
 def _resources(document: object) -> list[tuple[str, Resource]]:

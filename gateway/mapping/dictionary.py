@@ -57,9 +57,17 @@ class Target:
         return self.vr in _MANY_LINES
 
 
+OWN_TARGETS = {
+    name: Target(keyword=name, vr="LO", most=1) for name in ("PriorPatientID", "PriorIssuerOfPatientID")
+}
+"""What a merge of patients needs besides DICOM's keywords: the identifier that is given up."""
+
+
 @cache
 def find_target(keyword: str) -> Target | None:
     """The attribute that `keyword` names; None when the dictionary has none a mapping could fill."""
+    if keyword in OWN_TARGETS:
+        return OWN_TARGETS[keyword]
     tag = (
         datadict.tag_for_keyword(keyword) if keyword else None
     )  # some retired elements have an empty keyword
@@ -73,7 +81,7 @@ def find_target(keyword: str) -> Target | None:
 @cache
 def keywords() -> tuple[str, ...]:
     """Every keyword of the dictionary, for suggestions."""
-    return tuple(datadict.keyword_dict)
+    return (*datadict.keyword_dict, *OWN_TARGETS)
 
 
 def fault_in(target: Target, value: Value, limit: int | None = None) -> str:

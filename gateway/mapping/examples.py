@@ -1,8 +1,8 @@
 """The examples of a module run: is what comes of each message what the module's author expects?"""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from gateway.mapping.apply import Skipped, focus_to_match, map_message, map_resource
 from gateway.mapping.bundle import read_graph
@@ -29,6 +29,24 @@ class Difference:
 def run(module: Module) -> tuple[Difference, ...]:
     """Every difference between what the module's examples expect and what the module makes of them."""
     return tuple(difference for example in module.examples for difference in compare(module, example))
+
+
+def inherited(child: Module, known: Mapping[str, Module]) -> tuple[Difference, ...]:
+    """What the child makes otherwise of the examples of its parents, wherever it differs from what they expect.
+
+    A child is there to differ, so this is told and is no fault. `known` are the modules by name; the child's
+    `match` is not asked, as the parent's messages are rarely the child's.
+    """
+    parents: list[Module] = []
+    while (name := (parents[-1] if parents else child).parent) in known and known[name] not in parents:
+        parents.append(known[name])
+    return tuple(
+        difference
+        for parent in parents
+        if parent.source is child.source
+        for example in parent.examples
+        for difference in compare(replace(child, match=None), example)
+    )
 
 
 def compare(module: Module, example: Example) -> tuple[Difference, ...]:
@@ -83,7 +101,19 @@ def _differences(expected: Expectation, outcome: OrderRequest | Skipped) -> Iter
     for value in expected.values:
         found = outcome.attributes.get(value.keyword)
         if not _is_met(value.value, found):
-            yield value.mark, f"{value.keyword} is {_shown(found)}, expected {_wanted(value.value)}"
+            origin = _origin(value.keyword, outcome)
+            yield value.mark, f"{value.keyword} is {_shown(found)}, expected {_wanted(value.value)}{origin}"
+
+
+def _origin(keyword: str, outcome: OrderRequest) -> str:
+    """Where the value came from, or why there is none; empty when the module does not speak of it."""
+    for one in outcome.provenance:
+        if one.keyword == keyword:
+            place = f"{one.place} " if one.place else ""
+            steps = f"{', '.join(one.steps)}; " if one.steps else ""
+            return f" (from {place}{steps}{one.at})" if place else f" ({steps}{one.at})"
+    fault = next((fault for fault in outcome.faults if fault.keyword == keyword), None)
+    return f" ({fault})" if fault else ""
 
 
 def _fault_differences(expected: Expectation, outcome: OrderRequest) -> Iterator[tuple[Mark, str]]:

@@ -22,6 +22,9 @@ from gateway.model.order import Place
 Resource: TypeAlias = Mapping[str, Any]
 """A FHIR resource as JSON gives it."""
 
+ORDERS = ("ServiceRequest", "Task", "Appointment")
+"""The types of resource that a module maps."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
@@ -30,7 +33,7 @@ class Graph:
     `resolve` takes the resource that holds a reference and the Reference element; None when it leads nowhere.
     """
 
-    orders: tuple[Resource, ...]  # the ServiceRequests to map, in order
+    orders: tuple[Resource, ...]  # the resources to map, of the types ORDERS, in order
     resolve: Callable[[Resource, Mapping[str, Any]], Resource | None]
 
 
@@ -67,7 +70,7 @@ class FhirPath:
         return Place(path=self.text)
 
 
-def compile_fhirpath(text: str, known: frozenset[str]) -> FhirPath:
+def compile_fhirpath(text: str, known: frozenset[str], release: str = "R4") -> FhirPath:
     """The expression that `text` writes; `known` are the names it may use with a percent sign.
 
     Raises BadExpression.
@@ -80,7 +83,7 @@ def compile_fhirpath(text: str, known: frozenset[str]) -> FhirPath:
                 f"'{text}': %{quoted or plain} is neither a resource nor a site value of this module"
             )
     try:
-        evaluate = fhirpathpy.compile(text, model=models["r4"])
+        evaluate = fhirpathpy.compile(text, model=models["r5" if release == "R5" else "r4"])
     except Exception:  # the parser raises whatever its grammar raises
         raise BadExpression(f"'{text}' is no FHIRPath expression") from None
     return FhirPath(text=text, evaluate=evaluate)

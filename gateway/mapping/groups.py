@@ -1,4 +1,4 @@
-"""The orders of an HL7 message: which segments belong to which.
+"""The orders, patients or appointments of an HL7 message: which segments belong to which.
 
 An order begins with an ORC, or with an OBR that no ORC of its own precedes. Several OBR under one ORC are several
 orders that share that ORC and its timing; several IPC under one OBR are several steps, one order each. PID, PV1 and
@@ -6,11 +6,19 @@ what stands before the first order are shared by every order of the patient; a s
 Grammar tables of the versions are not consulted: a Z segment or a TQ1 that the version lacks splits nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gateway.mapping.scope import Group
 from gateway.model.er7 import Message, Segment
 
+ABSENT = {
+    "order": "no order in the message (neither ORC nor OBR)",
+    "patient": "no patient in the message (no PID)",
+    "appointment": "no appointment in the message (no SCH)",
+}
+"""Why nothing came of a message, by what its module maps."""
+
+_RESOURCES = frozenset({"AIS", "AIG", "AIL", "AIP"})
 _PATIENT = frozenset({"PID", "PD1", "PV1", "PV2", "NK1", "IN1", "IN2", "GT1"})
 
 
@@ -28,9 +36,92 @@ def order_groups(message: Message) -> tuple[Group, ...]:
         shared = _by_name([message.header, *common])
         for order in _with_trailing_study(orders):
             groups.extend(
-                Group(own=_by_name(step), shared=shared, ordinals=ordinals) for step in _steps(order)
+                Group(own=_by_name(step), shared=shared, ordinals=ordinals)
+                for step in _one_each(order, "IPC")
             )
     return tuple(groups)
+
+
+def patient_groups(message: Message) -> tuple[Group, ...]:
+    """One group for each PID of the message with what follows it; once for each of its MRG when it has several.
+
+    Source: HL7 v2.5.1 3.3.40: ADT^A40 repeats PID, PD1, MRG and PV1.
+    """
+    ordinals = _ordinals(message)
+    head: list[Segment] = [message.header]
+    groups: list[Group] = []
+    for section in _sections(message.segments[1:]):
+        start = next((n for n, segment in enumerate(section) if segment.name == "PID"), len(section))
+        head.extend(section[:start])
+        groups.extend(
+            Group(own=_by_name(one), shared=_by_name(head), ordinals=ordinals)
+            for one in _one_each(section[start:], "MRG")
+            if one
+        )
+    return tuple(groups)
+
+
+def appointment_groups(message: Message) -> tuple[Group, ...]:
+    """One group for each service (AIS) of the appointment, one for the whole when it names none.
+
+    A service has the equipment, places and people of its own resource group (RGS), else those of the groups that
+    hold no service. The notes behind SCH belong to every service, and so does the patient.
+    Source: HL7 v2.5.1 10.3, SIU^S12-S24.
+    """
+    sections = list(_resource_groups(message.segments[1:]))
+    if not any(segment.name == "SCH" for segment in sections[0]):
+        return ()
+    services = [section for section in sections[1:] if _has(section, "AIS")]
+    rest = [segment for section in sections[1:] if not _has(section, "AIS") for segment in section]
+    shared = _by_name([message.header, *(s for s in sections[0] if s.name not in {"SCH", "NTE"}), *rest])
+    notes = _appointment(sections[0])
+    steps = [one for section in services for one in _services(section)] or [[]]
+    ordinals = _ordinals(message)
+    return tuple(Group(own=_by_name([*notes, *step]), shared=shared, ordinals=ordinals) for step in steps)
+
+
+GROUPS: Mapping[str, Callable[[Message], tuple[Group, ...]]] = {
+    "order": order_groups,
+    "patient": patient_groups,
+    "appointment": appointment_groups,
+}
+"""The items of a message, by what a module maps (`each`)."""
+
+
+def _resource_groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """What stands before the first resource, then each resource group; senders leave RGS out."""
+    section: list[Segment] = []
+    is_head = True
+    for segment in segments:
+        if segment.name == "RGS" or (is_head and segment.name in _RESOURCES):
+            yield section
+            section, is_head = [], False
+        section.append(segment)
+    yield section
+
+
+def _appointment(head: Sequence[Segment]) -> list[Segment]:
+    """SCH and the notes right behind it."""
+    start = next(n for n, segment in enumerate(head) if segment.name == "SCH")
+    stop = next((n for n, s in enumerate(head) if n > start and s.name not in {"NTE", "TQ1"}), len(head))
+    return [segment for segment in head[start:stop] if segment.name != "TQ1"]
+
+
+def _services(section: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Each AIS of a resource group with its notes and what all services of the group share."""
+    common: list[Segment] = []
+    services: list[list[Segment]] = []
+    is_note_of = ""
+    for segment in section:
+        if segment.name == "AIS":
+            services.append([segment])
+        elif segment.name != "NTE":
+            common.append(segment)
+        elif is_note_of == "AIS":
+            services[-1].append(segment)
+        is_note_of = segment.name if segment.name != "NTE" else is_note_of
+    for service in services:
+        yield [*common, *service]
 
 
 def _sections(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
@@ -84,15 +175,15 @@ def _with_trailing_study(orders: list[list[Segment]]) -> list[list[Segment]]:
     return [*earlier, orders[-1]]
 
 
-def _steps(order: list[Segment]) -> Iterator[list[Segment]]:
-    """The order once for each of its IPC segments; once when it has none or one."""
-    plans = [segment for segment in order if segment.name == "IPC"]
-    if len(plans) < 2:
-        yield order
+def _one_each(segments: list[Segment], name: str) -> Iterator[list[Segment]]:
+    """The segments once for each of those called `name`; once when there is none or one."""
+    several = [segment for segment in segments if segment.name == name]
+    if len(several) < 2:
+        yield segments
         return
-    rest = [segment for segment in order if segment.name != "IPC"]
-    for plan in plans:
-        yield [*rest, plan]
+    rest = [segment for segment in segments if segment.name != name]
+    for one in several:
+        yield [*rest, one]
 
 
 def _procedure(order: list[Segment]) -> str:

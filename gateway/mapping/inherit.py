@@ -9,7 +9,7 @@ from gateway.mapping.loader import Entries, Entry, Items, Text, Tree
 OWN = frozenset({"mapping", "extends", "examples"})
 """Keys of a module that are never inherited."""
 
-REPLACED = frozenset({"from", "do", "when", "else"})
+REPLACED = frozenset({"from", "do", "when", "else", "only"})
 """Keys whose mappings are one thing and do not merge."""
 
 
@@ -42,7 +42,11 @@ def _merge(parent: Entries, child: Entries) -> Entries:
 
 def _long_form(entry: Entry) -> Entry:
     """The `fields` of a module with every short form written out."""
-    if entry.key != "fields" or not isinstance(entry.value, Entries):
+    return _written_out(entry) if entry.key == "fields" else entry
+
+
+def _written_out(entry: Entry) -> Entry:
+    if not isinstance(entry.value, Entries):
         return entry
     written = tuple(Entry(key=e.key, mark=e.mark, value=_field(e.value)) for e in entry.value)
     return Entry(key=entry.key, mark=entry.mark, value=Entries(entries=written, mark=entry.value.mark))
@@ -51,4 +55,7 @@ def _long_form(entry: Entry) -> Entry:
 def _field(tree: Tree) -> Tree:
     if isinstance(tree, Items) or (isinstance(tree, Text) and tree.text is not None):
         return Entries(entries=(Entry(key="from", mark=tree.mark, value=tree),), mark=tree.mark)
+    if isinstance(tree, Entries):
+        entries = tuple(_written_out(entry) if entry.key == "item" else entry for entry in tree)
+        return Entries(entries=entries, mark=tree.mark)
     return tree

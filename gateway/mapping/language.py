@@ -3,20 +3,24 @@
 Every reader notes what is wrong with `Problems` and goes on, so that all faults of a file are told together.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from typing import TypeVar
 
 from gateway.mapping.conditions import AllOf, AnyOf, Condition, Empty, Equals, Not
 from gateway.mapping.loader import Entries, Entry, Items, Mark, Problems, Text, Tree, did_you_mean
 from gateway.mapping.module import Alternative
-from gateway.mapping.scope import Data, Path, Run, Unfit, text_of
+from gateway.mapping.scope import ITEM, Data, Path, Run, Unfit, text_of
 from gateway.mapping.tables import Table, make_table
 from gateway.mapping.transforms.catalogue import TRANSFORMS
+from gateway.mapping.transforms.dates import day_of
 from gateway.mapping.transforms.shape import Parameter, Setting, Step, Transform
 from gateway.model.order import Severity
 
 ALTERNATIVE_KEYS = ("from", "value", "do", "table", "unmapped", "when")
 MAX_DIGITS = 5
+_ITEM = re.compile(rf"%{ITEM}\b")
 SEVERITIES = {str(severity): severity for severity in Severity}
 
 Known = TypeVar("Known")
@@ -25,13 +29,29 @@ Known = TypeVar("Known")
 class Language:
     """Reads trees into compiled parts, in the setting of one module."""
 
-    def __init__(self, problems: Problems, setting: Setting) -> None:
+    def __init__(
+        self,
+        problems: Problems,
+        setting: Setting,
+        transforms: Mapping[str, Transform] = TRANSFORMS,
+        *,
+        is_inside_item: bool = False,
+    ) -> None:
         self.problems = problems
         self.setting = setting
+        self._transforms = transforms
+        self._is_inside_item = is_inside_item
         self._paths: dict[str, Path | str] = {}
+
+    def inside_item(self) -> "Language":
+        """The language where an item is built: paths may begin at what the item is made from."""
+        return Language(self.problems, self.setting, self._transforms, is_inside_item=True)
 
     def path(self, text: str, mark: Mark) -> Path | None:
         """The compiled path, each text once; None with a fault noted when it is none."""
+        if not self._is_inside_item and (text.startswith(".") or _ITEM.search(text)):
+            self.problems.add(mark, f"'{text}' begins at an item; it belongs inside 'item' below 'each'")
+            return None
         if text not in self._paths:
             try:
                 self._paths[text] = self.setting.compile_path(text)
@@ -95,7 +115,7 @@ class Language:
             self.problems.add(tree.mark, "a step is a transform's name, or one name with its arguments")
             return None
         entry = tree.entries[0]
-        transform = TRANSFORMS.get(entry.key)
+        transform = self._transforms.get(entry.key)
         if isinstance(entry.value, Text):
             first = transform.parameters[0].name if transform and transform.parameters else ""
             if transform and not first:
@@ -106,9 +126,9 @@ class Language:
         return self._built(entry.key, entry.mark, given, "")
 
     def _built(self, name: str, mark: Mark, given: Mapping[str, Tree], shown: str) -> Step | None:
-        transform = TRANSFORMS.get(name)
+        transform = self._transforms.get(name)
         if transform is None:
-            hint = did_you_mean(name, tuple(TRANSFORMS))
+            hint = did_you_mean(name, tuple(self._transforms))
             self.problems.add(mark, f"'{name}' is no transform{hint}")
             return None
         arguments = self._arguments(transform, mark, given)
@@ -269,24 +289,33 @@ def _alternative(
     value: str = "",
     when: Condition | None = None,
 ) -> Alternative:
-    return Alternative(label=label, path=path, value=value, when=when, steps=steps, mark=mark)
+    return Alternative(
+        label=label,
+        path=path,
+        value=value,
+        when=when,
+        steps=steps,
+        labels=tuple(step.label for step in steps),
+        mark=mark,
+    )
 
 
 def _table_step(table: Table, unmapped: str) -> Step:
     """Looks every text up; what the table does not know is treated as `unmapped` says."""
 
     def apply(data: Data, run: Run) -> Data:
-        made = (_looked_up(table, text_of(datum), missing) for datum in data)
+        day = day_of(run) if table.is_dated else None
+        made = (_looked_up(table, text_of(datum), day, missing) for datum in data)
         return tuple(text for text in made if text)
 
     missing = _policy(table, unmapped)
     return Step(label=f"table {table.name}", apply=apply)
 
 
-def _looked_up(table: Table, text: str, missing: Callable[[str], str]) -> str:
+def _looked_up(table: Table, text: str, day: date | None, missing: Callable[[str], str]) -> str:
     if not text.strip():
         return ""
-    to = table.find(text)
+    to = table.find(text, day)
     return missing(text) if to is None else to
 
 

@@ -32,7 +32,17 @@ class Alternative:
     value: str
     when: Condition | None
     steps: tuple[Step, ...]
+    labels: tuple[str, ...]  # the steps as a trace shows them
     mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemSpec:
+    """How the items of a sequence are made: one for each thing at `path`, or one in all when there is none."""
+
+    path: Path | None
+    only: Condition | None  # asked of each thing
+    fields: "tuple[FieldSpec, ...]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,7 @@ class FieldSpec:
     """How one attribute is made."""
 
     target: Target
+    items: ItemSpec | None  # a sequence built item by item; then there are no alternatives
     alternatives: tuple[Alternative, ...]
     otherwise: tuple[Step, ...]  # `else`: run without a value when every alternative was empty
     default: str | None
@@ -48,6 +59,7 @@ class FieldSpec:
     when: Condition | None
     limit: int | None  # `max`: characters, below what DICOM allows
     mark: Mark
+    at: str  # the mark as a trace shows it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +132,7 @@ class Module:
     about: str
     source: Source
     match: Condition | None
+    each: str  # what one item is made of: "order", "patient", "appointment", or a type of FHIR resource
     site: Mapping[str, str]
     resources: tuple[ResourceSpec, ...]
     skip: tuple[Rule, ...]
@@ -128,6 +141,7 @@ class Module:
     fields: tuple[FieldSpec, ...]
     examples: tuple[Example, ...]
     mark: Mark
+    parent: str = ""  # the module it extends
 
     @property
     def name(self) -> str:

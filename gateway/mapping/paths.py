@@ -4,11 +4,15 @@
 `OBX[3.1=8302-2]-5`, `NTE[*]-3`. A segment alone (`ZDS`) asks whether it is there. Without a number the first segment
 and the first repetition are meant; without a component the whole field, whose text is that of its first component
 (HL7 v2.5.1 2.8.2: what was simple and became composite keeps its old meaning there).
+
+Inside an `item` a path that begins with a dot reads the repetition or segment the item is made from: `.1`, `.4.1`;
+`.` alone is all of it.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from gateway.mapping.scope import Datum, Found, Group, Piece, Scope
@@ -20,10 +24,13 @@ _PATH = re.compile(
     r"(?:[-.](?P<field>[1-9]\d{0,2})(?:\[(?P<repetition>[^\]]*)\])?"
     r"(?:\.(?P<component>[1-9]\d?))?(?:\.(?P<subcomponent>[1-9]\d?))?)?"
 )
+_RELATIVE = re.compile(r"\.|(?:\.[1-9]\d{0,2}){1,3}")
 _TEST = re.compile(r"([1-9]\d{0,2})(?:\.([1-9]\d?))?(?:\.([1-9]\d?))?=(.+)", re.DOTALL)
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
 
 EVERY = 0
+MAX_PLACES = 200
+"""How many places a path remembers: line, which segment of its name, repetition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,10 @@ class Hl7Path:
     repetition: Pick
     component: int
     subcomponent: int
+    # Most messages of a sender are built alike, so their places are too; making them anew took a tenth of the time.
+    places: dict[tuple[int, int, int], Place] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def read(self, scope: Scope) -> tuple[Found, ...]:
         """What stands at the path. Never raises."""
@@ -85,7 +96,8 @@ class Hl7Path:
     def _read_several(self, group: Group, segments: tuple[Segment, ...]) -> Iterator[Found]:
         for segment in _picked_segments(segments, self.which):
             if not self.field:
-                yield Found(datum=segment.name, raw=segment.name, place=self._place(group, segment, 0))
+                piece = Piece(raw=segment.name, segment=segment, level=-1)
+                yield Found(datum=piece, raw=segment.name, place=self._place(group, segment, 0))
                 continue
             for number, raw in _picked_repetitions(segment, self.field, self.repetition):
                 if found := self._read_one(group, segment, number, raw):
@@ -95,24 +107,81 @@ class Hl7Path:
         """What one repetition holds at the path; None when it is empty there."""
         datum: Datum = raw
         if self.field > 2 or segment.name not in _HEADERS:
-            piece = Piece(raw=raw, segment=segment, level=0)
-            piece = piece.part(self.component) if self.component else piece
-            piece = piece.part(self.subcomponent) if self.subcomponent else piece
-            datum, raw = piece, piece.raw
+            marks = segment.delimiters
+            if self.component:
+                raw = _part(raw, marks.component, self.component)
+            if self.subcomponent:
+                raw = _part(raw, marks.subcomponent, self.subcomponent)
+            level = 2 if self.subcomponent else 1 if self.component else 0
+            datum = Piece(raw=raw, segment=segment, level=level) if raw else ""
         return Found(datum=datum, raw=raw, place=self._place(group, segment, number)) if raw else None
 
     def _place(self, scope: Scope, segment: Segment | None, repetition: int) -> Place:
         line = segment.line if segment else 0
-        return Place(
+        ordinal = scope.ordinals.get(line, 0) if isinstance(scope, Group) else 0
+        known = self.places.get((line, ordinal, repetition))
+        if known:
+            return known
+        place = Place(
             line=line,
             segment=self.segment,
-            segment_repetition=scope.ordinals.get(line, 0) if isinstance(scope, Group) else 0,
+            segment_repetition=ordinal,
             field=self.field,
             repetition=repetition,
             component=self.component,
             subcomponent=self.subcomponent,
             path=self.text,
         )
+        if len(self.places) < MAX_PLACES:
+            self.places[line, ordinal, repetition] = place
+        return place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelativePath:
+    """A compiled path that begins with a dot; `numbers` are empty for the whole."""
+
+    text: str
+    numbers: tuple[int, ...]
+
+    def read(self, scope: Scope) -> tuple[Found, ...]:
+        """What stands there in the part of the message that the item is made from. Never raises."""
+        at = scope.item if isinstance(scope, Group) else None
+        if at is None or not isinstance(at.datum, Piece):
+            return ()
+        piece = at.datum
+        for number in self.numbers:
+            piece = piece.part(number)
+        return (Found(datum=piece, raw=piece.raw, place=self.place(scope)),) if piece.raw else ()
+
+    def place(self, scope: Scope) -> Place:
+        """The place of the item's source, narrowed down by the path."""
+        at = scope.item if isinstance(scope, Group) else None
+        if at is None:
+            return Place(path=self.text)
+        numbers = list(self.numbers)
+        place = at.place
+        parts = [
+            given or (numbers.pop(0) if numbers else 0)
+            for given in (place.field, place.component, place.subcomponent)
+        ]
+        return replace(
+            place,
+            field=parts[0],
+            component=parts[1],
+            subcomponent=parts[2],
+            path=f"{place.path}{self.text}" if self.numbers else place.path,
+        )
+
+
+def compile_relative(text: str) -> RelativePath:
+    """The path that `text`, which begins with a dot, writes.
+
+    Raises BadPath.
+    """
+    if not _RELATIVE.fullmatch(text):
+        raise BadPath(f"'{text}' is no path inside an item such as .1 or .4.1")
+    return RelativePath(text=text, numbers=tuple(int(part) for part in text.split(".") if part))
 
 
 def compile_hl7(text: str, site: Mapping[str, str]) -> Hl7Path:
@@ -150,6 +219,14 @@ def _pick(text: str | None, site: Mapping[str, str], *, is_segment: bool) -> Pic
     if not is_segment and match[3]:
         raise BadPath(f"'[{text}]': a repetition has components and subcomponents, no third level")
     return Test(numbers=numbers, wanted=_wanted(match[4], site))
+
+
+def _part(raw: str, separator: str, number: int) -> str:
+    """Part `number` of a text cut at the separator; empty when there is none."""
+    if not separator:
+        return raw if number == 1 else ""
+    parts = raw.split(separator, number)
+    return parts[number - 1] if number <= len(parts) else ""
 
 
 def _wanted(text: str, site: Mapping[str, str]) -> str | None:

@@ -4,16 +4,19 @@ import re
 from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
-from gateway.mapping.fhir_paths import FhirPath, compile_fhirpath
+from gateway.mapping.fhir_paths import ORDERS, FhirPath, compile_fhirpath
+from gateway.mapping.groups import GROUPS
 from gateway.mapping.language import SEVERITIES, Language, as_entries, as_text
 from gateway.mapping.loader import Entries, Entry, Items, Problems, Text, Tree
 from gateway.mapping.module import ActionSpec, Module, ResourceSpec, Rule, Source
-from gateway.mapping.paths import compile_hl7
+from gateway.mapping.paths import compile_hl7, compile_relative
 from gateway.mapping.reading_examples import OpenFile, read_examples
 from gateway.mapping.reading_fields import read_fields
-from gateway.mapping.scope import Path
-from gateway.mapping.tables import Table, make_table, read_csv_table
-from gateway.mapping.transforms.shape import Setting
+from gateway.mapping.scope import ITEM, Path
+from gateway.mapping.table_files import read_csv_table
+from gateway.mapping.tables import Table, make_table
+from gateway.mapping.transforms.catalogue import TRANSFORMS
+from gateway.mapping.transforms.shape import Setting, Transform
 from gateway.model.errors import Invalid
 from gateway.model.order import Action, ModuleRef, Severity
 
@@ -21,7 +24,8 @@ MODULE_KEYS = (
     "mapping", "extends", "about", "source", "fhir_version", "match", "site", "each", "resources", "skip", "hold",
     "action", "tables", "fields", "examples",
 )  # fmt: skip
-EACH = {Source.HL7V2: "order", Source.FHIR: "ServiceRequest"}
+EACH = {Source.HL7V2: tuple(GROUPS), Source.FHIR: ORDERS}
+"""What a module may map, the usual first."""
 
 ACTIONS = {str(action): action for action in Action}
 UNMAPPED_ACTIONS: Mapping[str, Action | Severity] = {
@@ -36,8 +40,16 @@ _HOLDER = re.compile(r"%(\w+)\.")
 class ModuleReader:
     """Reads one module; its faults are in `problems`."""
 
-    def __init__(self, tree: Entries, *, site: Mapping[str, str], open_file: OpenFile) -> None:
+    def __init__(
+        self,
+        tree: Entries,
+        *,
+        site: Mapping[str, str],
+        open_file: OpenFile,
+        transforms: Mapping[str, Transform] = TRANSFORMS,
+    ) -> None:
         self.problems = Problems()
+        self._transforms = transforms
         self._tree = tree
         self._open = open_file
         self._source = Source.HL7V2
@@ -51,8 +63,8 @@ class ModuleReader:
         if not name:
             self.problems.add(tree.mark, "the key 'mapping' (the module's name) is missing")
         self._source = self._read_source()
-        tables = self._read_tables()
-        language = Language(self.problems, self._setting(tables))
+        tables = self.tables = self._read_tables()
+        language = Language(self.problems, self._setting(tables), self._transforms)
         language.known_keys(tree, MODULE_KEYS, "a mapping module")
         self._check_each()
         match = tree.find("match")
@@ -62,6 +74,7 @@ class ModuleReader:
             about=self._text_of("about"),
             source=self._source,
             match=language.condition(match) if match is not None else None,
+            each=self._text_of("each") or EACH[self._source][0],
             site=self._site,
             resources=self._read_resources(language),
             skip=self._read_rules("skip", language),
@@ -70,6 +83,7 @@ class ModuleReader:
             fields=read_fields(self._entries_of("fields"), language),
             examples=read_examples(self._items_of("examples"), self._open, self.problems),
             mark=tree.mark,
+            parent=self._text_of("extends"),
         )
         return None if self.problems.lines() else module
 
@@ -113,8 +127,9 @@ class ModuleReader:
 
     def _check_each(self) -> None:
         each, tree = self._text_of("each"), self._tree.find("each")
-        if tree is not None and each != EACH[self._source]:
-            self.problems.add(tree.mark, f"each is {EACH[self._source]} in a module for {self._source}")
+        if tree is not None and each not in EACH[self._source]:
+            known = " or ".join(EACH[self._source])
+            self.problems.add(tree.mark, f"each is {known} in a module for {self._source}")
 
     def _setting(self, tables: Mapping[str, Table]) -> Setting:
         zone = ZoneInfo("UTC")
@@ -128,8 +143,9 @@ class ModuleReader:
 
     def _compile(self, text: str) -> Path:
         if self._source is Source.HL7V2:
-            return compile_hl7(text, self._site)
-        return compile_fhirpath(text, frozenset(self._site) | self._resource_names)
+            return compile_relative(text) if text.startswith(".") else compile_hl7(text, self._site)
+        known = frozenset(self._site) | self._resource_names | {ITEM}
+        return compile_fhirpath(text, known, self._text_of("fhir_version"))
 
     def _read_tables(self) -> dict[str, Table]:
         tables = {}

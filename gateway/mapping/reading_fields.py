@@ -4,11 +4,15 @@ from collections.abc import Iterable
 
 from gateway.mapping.dictionary import Target, fault_in, find_target, keywords
 from gateway.mapping.language import SEVERITIES, Language, as_entries, as_text, is_number
-from gateway.mapping.loader import Entry, Tree, did_you_mean
-from gateway.mapping.module import FieldSpec
+from gateway.mapping.loader import Entries, Entry, Tree, did_you_mean
+from gateway.mapping.module import FieldSpec, ItemSpec
 from gateway.model.order import Severity
 
-FIELD_KEYS = ("from", "do", "table", "unmapped", "default", "else", "required", "invalid", "when", "max")
+FIELD_KEYS = (
+    "from", "do", "table", "unmapped", "default", "else", "required", "invalid", "when", "max", "each", "only", "item",
+)  # fmt: skip
+ITEM_KEYS = ("each", "only", "item", "required", "when")
+"""The keys of a field that builds the items of a sequence."""
 
 
 def read_fields(entries: Iterable[Entry], language: Language) -> tuple[FieldSpec, ...]:
@@ -25,7 +29,9 @@ def _read_field(entry: Entry, language: Language) -> FieldSpec | None:
     entries = as_entries(entry.value, f"the field {entry.key}", language.problems)
     if entries is None:
         return None
+    is_built = entries.find("item") is not None
     language.known_keys(entries, FIELD_KEYS, "a field")
+    items = _read_items(entries, target, language)
     after = (*language.steps(entries.find("do")), *language.lookup(entries, "hold"))
     alternatives = language.alternatives(entries.find("from"), after)
     otherwise = language.steps(entries.find("else"))
@@ -35,12 +41,13 @@ def _read_field(entry: Entry, language: Language) -> FieldSpec | None:
     default = _default(entries.find("default"), target, limit, language)
     required = language.choice(entries.find("required"), "required", SEVERITIES, None)
     invalid = language.choice(entries.find("invalid"), "invalid", SEVERITIES, Severity.HOLD)
-    if not {"from", "default", "else"} & {e.key for e in entries}:
-        language.problems.add(entry.mark, "a field needs 'from', 'default' or 'else'")
+    if not is_built and not {"from", "default", "else"} & {e.key for e in entries}:
+        language.problems.add(entry.mark, "a field needs 'from', 'default', 'else' or 'item'")
     if target is None:
         return None
     return FieldSpec(
         target=target,
+        items=items,
         alternatives=alternatives,
         otherwise=otherwise,
         default=default,
@@ -49,6 +56,33 @@ def _read_field(entry: Entry, language: Language) -> FieldSpec | None:
         when=condition,
         limit=limit,
         mark=entry.mark,
+        at=entry.mark.short,
+    )
+
+
+def _read_items(entries: Entries, target: Target | None, language: Language) -> ItemSpec | None:
+    """What `each`, `only` and `item` say; None when there is no `item`."""
+    item, each, only = entries.find("item"), entries.find("each"), entries.find("only")
+    if item is None:
+        for tree in (each, only):
+            if tree is not None:
+                language.problems.add(tree.mark, "each and only go with 'item'")
+        return None
+    for entry in entries:
+        if entry.key in FIELD_KEYS and entry.key not in ITEM_KEYS:
+            language.problems.add(entry.mark, f"'{entry.key}' does not go with 'item'")
+    if target is not None and not target.is_sequence:
+        language.problems.add(item.mark, f"{target.keyword} is no sequence and has no items")
+    if only is not None and each is None:
+        language.problems.add(only.mark, "only goes with 'each'")
+    said = as_text(each, "each", language.problems) if each is not None else None
+    path = language.path(said.text or "", said.mark) if said else None
+    inside = language.inside_item() if each is not None else language
+    inner = as_entries(item, "item", language.problems)
+    return ItemSpec(
+        path=path,
+        only=inside.condition(only) if only is not None else None,
+        fields=read_fields(inner or (), inside),
     )
 
 

@@ -1,7 +1,7 @@
 """The modules of a folder: loaded, proved by their own examples, and chosen by what a message looks like."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -10,23 +10,25 @@ from gateway.mapping import examples
 from gateway.mapping.apply import Skipped, focus_to_match, map_message, map_resource
 from gateway.mapping.conditions import is_disjoint, specificity
 from gateway.mapping.fhir_paths import Graph
-from gateway.mapping.groups import header_group
+from gateway.mapping.groups import ABSENT, header_group
 from gateway.mapping.inherit import merge_modules
-from gateway.mapping.loader import MAX_BYTES, Entries, Mark, Text, did_you_mean, read_yaml
+from gateway.mapping.lint import lint_module
+from gateway.mapping.loader import MAX_BYTES, Entries, Mark, Problems, Text, did_you_mean, read_yaml
 from gateway.mapping.module import Module, Source
 from gateway.mapping.reading import ModuleReader
 from gateway.mapping.tables import MAX_TABLE_BYTES
+from gateway.mapping.transforms.custom import CustomTransforms, load_custom
 from gateway.model.er7 import Message
 from gateway.model.errors import Invalid
 from gateway.model.order import Mapped, OrderRequest
 
-NO_ORDER = "no order in the message (neither ORC nor OBR)"
+NO_ORDER = ABSENT["order"]
 NOT_MEANT = "no mapping module is meant for this order"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What `prove` tells: a line for each example, then the faults."""
+    """What `prove` tells: a line for each example, then the warnings and the faults."""
 
     lines: tuple[str, ...]
     is_good: bool
@@ -36,11 +38,14 @@ class Modules:
     """The mapping modules in use.
 
     A module with faults, or with an example that fails, is not used; `faults` says why, each line beginning
-    with "file:line:col: ".
+    with "file:line:col: ". `warnings`, written alike, keep no module out.
     """
 
-    def __init__(self, modules: tuple[Module, ...], faults: tuple[str, ...]) -> None:
+    def __init__(
+        self, modules: tuple[Module, ...], faults: tuple[str, ...], warnings: tuple[str, ...] = ()
+    ) -> None:
         self.faults = faults
+        self.warnings = warnings
         self._modules = {module.name: module for module in modules}
         ranked = sorted(modules, key=lambda module: (-_rank(module), module.name))
         self._by_source = {
@@ -53,16 +58,19 @@ class Modules:
         return tuple(sorted(self._modules))
 
     @classmethod
-    def load(cls, folder: Path, *, site: Mapping[str, str]) -> "Modules":
-        """The modules of the YAML files in `folder`. `site` are values that a module's own `site` overrides."""
-        read, faults = _read_folder(folder, site)
+    def load(cls, folder: Path, *, site: Mapping[str, str], custom: Sequence[str] = ()) -> "Modules":
+        """The modules of the YAML files in `folder`. `site` are values that a module's own `site` overrides.
+
+        `custom` are the files of `folder`/transforms whose transforms the modules may use.
+        """
+        read, faults, warnings = _read_folder(folder, site, custom)
         failed = [(module, examples.run(module)) for module in read]
         faults += [str(difference) for _, differences in failed for difference in differences]
         proved = tuple(module for module, differences in failed if not differences)
-        ties = dict(_ties(proved))
-        faults += ties.values()
-        usable = tuple(module for module in proved if module.name not in ties)
-        return cls(usable, tuple(dict.fromkeys(faults)))
+        tied = dict(ties(proved))
+        faults += tied.values()
+        usable = tuple(module for module in proved if module.name not in tied)
+        return cls(usable, tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(warnings)))
 
     def module(self, name: str) -> Module:
         """The module of that name.
@@ -81,7 +89,7 @@ class Modules:
         if module is None:
             return Mapped(requests=(), skipped=(), module=None)
         outcomes = map_message(module, message)
-        return _mapped(outcomes or (Skipped(because=NO_ORDER),), module)
+        return _mapped(outcomes or (Skipped(because=ABSENT[module.each]),), module)
 
     def map_fhir(self, graph: Graph) -> Mapped:
         """What the orders ask for; `module` is None when none is meant for any of them.
@@ -100,16 +108,18 @@ class Modules:
         return _mapped(tuple(outcomes), first)
 
 
-def prove(folder: Path, *, site: Mapping[str, str]) -> Proof:
-    """Every example of every module in `folder` run, with the faults of all files."""
-    read, _ = _read_folder(folder, site)
+def prove(folder: Path, *, site: Mapping[str, str], custom: Sequence[str] = ()) -> Proof:
+    """Every example of every module in `folder` run, those of its parents too, with the faults of all files."""
+    read, _, _ = _read_folder(folder, site, custom)
+    known = {module.name: module for module in read}
     lines = []
     for module in read:
         for example in module.examples:
             differences = examples.compare(module, example)
             lines.append(f"{module.name}: {example.name}: {'differs' if differences else 'ok'}")
-    faults = Modules.load(folder, site=site).faults
-    return Proof(lines=(*lines, *faults), is_good=not faults)
+        lines += [f"{module.name}: otherwise than its parent: {d}" for d in examples.inherited(module, known)]
+    loaded = Modules.load(folder, site=site, custom=custom)
+    return Proof(lines=(*lines, *loaded.warnings, *loaded.faults), is_good=not loaded.faults)
 
 
 def _mapped(outcomes: tuple[OrderRequest | Skipped, ...], module: Module | None) -> Mapped:
@@ -124,7 +134,7 @@ def _rank(module: Module) -> int:
     return specificity(module.match) if module.match else 0
 
 
-def _ties(modules: tuple[Module, ...]) -> Iterator[tuple[str, str]]:
+def ties(modules: tuple[Module, ...]) -> Iterator[tuple[str, str]]:
     """The modules that some message would match equally well, each with what is wrong."""
     for one, other in combinations(modules, 2):
         if one.source is not other.source or not one.match or not other.match or _rank(one) != _rank(other):
@@ -180,16 +190,21 @@ class _File:
     content: bytes
 
 
-def _read_folder(folder: Path, site: Mapping[str, str]) -> tuple[tuple[Module, ...], list[str]]:
-    """The modules that could be read, and the faults of all files."""
+def _read_folder(
+    folder: Path, site: Mapping[str, str], custom: Sequence[str]
+) -> tuple[tuple[Module, ...], list[str], list[str]]:
+    """The modules that could be read, the faults and the warnings of all files."""
     files, faults = _read_files(folder)
+    warnings = Problems()
+    transforms = load_custom(folder, custom)
+    faults += transforms.faults
     modules = []
     for file in files.values():
         try:
-            modules.append(_read_module(file, files, folder, site))
+            modules.append(_read_module(file, files, folder, site, transforms, warnings))
         except Invalid as fault:
             faults.extend(fault.faults)
-    return tuple(modules), faults
+    return tuple(modules), faults, list(warnings.lines())
 
 
 def _read_files(folder: Path) -> tuple[dict[str, _File], list[str]]:
@@ -222,16 +237,27 @@ def _word(tree: Entries, key: str) -> str:
     return (found.text or "") if isinstance(found, Text) else ""
 
 
-def _read_module(file: _File, files: Mapping[str, _File], folder: Path, site: Mapping[str, str]) -> Module:
+def _read_module(
+    file: _File,
+    files: Mapping[str, _File],
+    folder: Path,
+    site: Mapping[str, str],
+    custom: CustomTransforms,
+    warnings: Problems,
+) -> Module:
     """Raises Invalid with every fault of the module, its parents included."""
     beside = _Folder(folder)
     merged: Entries | None = None
     for ancestor in reversed(_lineage(file, files)):
         beside.note(ancestor.content)
         merged = merge_modules(merged, ancestor.tree)
-    reader = ModuleReader(merged or file.tree, site=site, open_file=beside.open_file)
+    for content in custom.contents:
+        beside.note(content)
+    tree = merged or file.tree
+    reader = ModuleReader(tree, site=site, open_file=beside.open_file, transforms=custom.transforms)
     module = reader.module(beside.version)
-    if module is None:
+    lint_module(tree, reader.tables, faults=reader.problems, warnings=warnings)
+    if module is None or reader.problems.lines():
         raise Invalid(*reader.problems.lines())
     return module
 

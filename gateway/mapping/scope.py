@@ -2,24 +2,29 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from gateway.model.er7 import NULL, Segment
 from gateway.model.order import Place, Severity, Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    slots=True, kw_only=True
+)  # not frozen: many are made for every order, and freezing doubles their cost
 class Piece:
-    """A repetition, component or subcomponent of an HL7 field as it stood."""
+    """A repetition, component or subcomponent of an HL7 field as it stood, or a whole segment by its name."""
 
     raw: str
     segment: Segment
-    level: int  # 0 a repetition, 1 a component, 2 a subcomponent
+    level: int  # -1 a segment, 0 a repetition, 1 a component, 2 a subcomponent
 
     def part(self, number: int) -> "Piece":
         """Part `number` of the next level down; empty when there is none."""
         marks = self.segment.delimiters
+        if self.level < 0:
+            first = self.segment.repetitions(number)[:1]
+            return Piece(raw=first[0] if first else "", segment=self.segment, level=0)
         separator = (marks.component, marks.subcomponent, "")[self.level]
         parts = self.raw.split(separator) if separator else [self.raw]
         raw = parts[number - 1] if 0 < number <= len(parts) else ""
@@ -59,7 +64,7 @@ Datum: TypeAlias = str | Piece | Element
 Data: TypeAlias = tuple[Datum, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, as Piece
 class Found:
     """A value that a path found, the text as the sender wrote it, and where it stood."""
 
@@ -80,6 +85,7 @@ class Group:
     own: Mapping[str, tuple[Segment, ...]]
     shared: Mapping[str, tuple[Segment, ...]]
     ordinals: Mapping[int, int]  # line of a segment -> which of its name in the whole message
+    item: Found | None = None  # what the item at hand is made from; None outside `item`
 
     def segments(self, name: str) -> tuple[Segment, ...]:
         """The order's own segments called `name`, else the shared ones.
@@ -91,6 +97,12 @@ class Group:
             return own
         return () if name == "NTE" and self.own else self.shared.get(name, ())
 
+    @property
+    def sent_at(self) -> str:
+        """The message's own time as its sender wrote it; empty when there is none. Source: HL7 v2.5.1 2.15.9.7."""
+        headers = self.shared.get("MSH") or self.own.get("MSH")
+        return headers[0].value(7) if headers else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Focus:
@@ -99,8 +111,26 @@ class Focus:
     order: Element
     variables: Mapping[str, Any]
 
+    @property
+    def sent_at(self) -> str:
+        """When the order was last changed at its sender, else when it was written; empty when it does not say."""
+        meta = self.order.get("meta")
+        changed = meta.get("lastUpdated") if isinstance(meta, Mapping) else None
+        told = (changed, self.order.get("authoredOn"))
+        return next((text for text in told if isinstance(text, str) and text), "")
+
 
 Scope: TypeAlias = Group | Focus
+
+ITEM = "item"
+"""The variable (`%item`) that stands for the element an item is made from."""
+
+
+def standing_at(scope: Scope, found: Found) -> Scope:
+    """`scope` for the paths of an item that is made from what was found."""
+    if isinstance(scope, Group):
+        return replace(scope, item=found)
+    return replace(scope, variables={**scope.variables, ITEM: found.datum})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

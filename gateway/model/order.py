@@ -35,6 +35,11 @@ class Action(StrEnum):
     DISCONTINUE = "discontinue"
     START = "start"
     COMPLETE = "complete"
+    RESCHEDULE = "reschedule"  # another time or room for an order that is known
+    UNSCHEDULE = "unschedule"  # the order stays, its appointment is gone
+    ARRIVE = "arrive"  # the patient is here
+    UPDATE_PATIENT = "update-patient"
+    MERGE = "merge"  # two identifiers are one patient
     IGNORE = "ignore"
 
 

@@ -27,6 +27,7 @@ class Permission(StrEnum):
     RETRY = "retry"  # replay messages, retry deliveries
     MANAGE_USERS = "manage-users"
     VIEW_AUDIT = "view-audit"
+    MANAGE_MAPPINGS = "manage-mappings"  # see and activate mapping modules
 
 
 _ALL = frozenset(Permission)

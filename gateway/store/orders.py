@@ -108,6 +108,18 @@ def known_as(tx: Tx, source: str, *, filler: str, placer: str, accession: str) -
     return _all(tx, orders.c.source == source, or_(*conditions)) if conditions else ()
 
 
+def of_request(tx: Tx, source: str, service_request: str) -> tuple[Order, ...]:
+    """Every order of that source that was asked for by that ServiceRequest, oldest first; "" matches none."""
+    if not service_request:
+        return ()
+    return _all(tx, orders.c.source == source, orders.c.service_request == service_request)
+
+
+def of_patient(tx: Tx, patient_row: PatientRow) -> tuple[Order, ...]:
+    """Every order of that patient, oldest first."""
+    return _all(tx, orders.c.patient_row == patient_row)
+
+
 def of_days(tx: Tx, first: str, last: str) -> tuple[Order, ...]:
     """The orders that start on a day from `first` to `last` (YYYYMMDD, the site's days), by time.
 

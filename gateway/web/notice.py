@@ -21,6 +21,7 @@ class Notice:
 
 _PLAIN = {
     "completed": "The study is complete. Whoever waits for it is being told.",
+    "activated": "The changed mappings are in use.",
     "retried": "The delivery is on its way again.",
 }
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from gateway.flow import release
+from gateway.mapping.explain import Trace, trace
 from gateway.model.audit import AuditEvent
 from gateway.model.delivery import Delivery
-from gateway.model.errors import Conflict, Invalid
+from gateway.model.errors import Conflict, Invalid, Malformed
 from gateway.model.ids import OrderId
 from gateway.model.lifecycle import State, Step, is_allowed
 from gateway.model.order import Order, Provenance, Value
 from gateway.model.user import Permission
-from gateway.store import audit, changes, orders, outbox, studies
+from gateway.store import audit, changes, inbox, orders, outbox, studies
 from gateway.web.listing import Row, has_namesake, row_of
 from gateway.web.notice import notice_of
 from gateway.web.site import Site, Visit, go_saying, render
@@ -27,6 +28,7 @@ class Attribute:
     keyword: str
     value: str  # a sequence as JSON
     provenance: Provenance | None
+    anchor: str = ""  # the first marked place of the message that it came from, "" when none is marked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Detail:
     history: tuple[AuditEvent, ...]
     deliveries: tuple[Delivery, ...]
     can_cancel: bool
+    trace: Trace | None  # the message with the places used; None for who may not read messages
 
 
 def show(site: Site, visit: Visit) -> Response:
@@ -156,22 +159,55 @@ def _detail(site: Site, visit: Visit, order_id: OrderId) -> Detail:
         history = audit.of_subject(tx, f"order:{order_id}")
         namesake = has_namesake(tx, site.ports, order)
     sees_views = visit.person.may(Permission.VIEW_AUDIT)
+    found_trace = _trace(site, visit, order, provenance)
     return Detail(
         since=since,
         row=row_of(site.ports, order, found, deliveries, namesake),
-        attributes=_attributes(order, provenance),
+        attributes=_attributes(order, provenance, found_trace),
         history=tuple(e for e in history if sees_views or not e.action.endswith(".view")),
         deliveries=deliveries,
         can_cancel=is_allowed(order.state, Step.CANCEL),
+        trace=found_trace,
     )
 
 
-def _attributes(order: Order, provenance: tuple[Provenance, ...]) -> tuple[Attribute, ...]:
+def _trace(site: Site, visit: Visit, order: Order, provenance: tuple[Provenance, ...]) -> Trace | None:
+    """The message that the order was last made of; None when it cannot be read, or the visitor may not."""
+    if site.read is None or not visit.person.may(Permission.VIEW_MESSAGES):
+        return None
+    with site.ports.database.read() as tx:
+        message = inbox.show(tx, order.message_id)
+    try:
+        return trace(site.read(message), provenance)
+    except Malformed:
+        return None
+
+
+def _attributes(
+    order: Order, provenance: tuple[Provenance, ...], found: Trace | None
+) -> tuple[Attribute, ...]:
     known = {entry.keyword: entry for entry in provenance}
+    anchors = _anchors(found) if found else {}
+    made = [
+        entry for entry in provenance if entry.keyword not in order.attributes
+    ]  # the action, what was deleted
+    values = {**{e.keyword: e.value for e in made}, **{k: _text(v) for k, v in order.attributes.items()}}
     return tuple(
-        Attribute(keyword=keyword, value=_text(value), provenance=known.get(keyword))
-        for keyword, value in order.attributes.items()
+        Attribute(
+            keyword=keyword, value=value, provenance=known.get(keyword), anchor=anchors.get(keyword, "")
+        )
+        for keyword, value in values.items()
     )
+
+
+def _anchors(found: Trace) -> dict[str, str]:
+    """Keyword -> the id of the first piece of the message it was made of, as the page writes it."""
+    anchors: dict[str, str] = {}
+    for line in found.lines:
+        for number, piece in enumerate(line.pieces, start=1):
+            for use in piece.uses:
+                anchors.setdefault(found.entries[use].keyword, f"at-{line.number}-{number}")
+    return anchors
 
 
 def _text(value: Value) -> str:

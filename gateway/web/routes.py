@@ -8,7 +8,10 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
 from gateway.flow.ports import Ports
+from gateway.mapping.replay import Readable
+from gateway.mapping.watch import Watch
 from gateway.model.ids import StudyId
+from gateway.model.message import Message
 from gateway.model.user import Permission
 from gateway.web import (
     assets,
@@ -18,6 +21,7 @@ from gateway.web import (
     health,
     live,
     login,
+    mappings_page,
     messages,
     orders,
     pages,
@@ -58,6 +62,16 @@ TABLE: tuple[Entry, ...] = (
     Entry(path="/messages/{id:int}", method="GET", page=messages.show, needs=Permission.VIEW_MESSAGES),
     Entry(path="/deliveries", method="GET", page=deliveries.listing, needs=Permission.VIEW_MESSAGES),
     Entry(path="/deliveries/{id:int}/retry", method="POST", page=deliveries.again, needs=Permission.RETRY),
+    Entry(path="/mappings", method="GET", page=mappings_page.listing, needs=Permission.MANAGE_MAPPINGS),
+    Entry(
+        path="/mappings/changes", method="GET", page=mappings_page.changes, needs=Permission.MANAGE_MAPPINGS
+    ),
+    Entry(
+        path="/mappings/activate",
+        method="POST",
+        page=mappings_page.activate,
+        needs=Permission.MANAGE_MAPPINGS,
+    ),
     Entry(path="/events", method="GET", page=live.stream, needs=Permission.VIEW_ORDERS, is_use=False),
     Entry(path="/healthz", method="GET", page=health.alive, needs=EVERYONE),
     Entry(path="/readyz", method="GET", page=health.ready, needs=EVERYONE),
@@ -75,6 +89,8 @@ def build(
     more: Sequence[BaseRoute] = (),
     warnings: Callable[[], Sequence[str]] = tuple,
     secure_cookies: bool = False,
+    mappings: Watch | None = None,
+    read: Callable[[Message], Readable] | None = None,
 ) -> Starlette:
     """The application: our pages, and `more` routes of other rooms, which bring their own admission.
 
@@ -90,6 +106,8 @@ def build(
         complete=complete,
         warnings=warnings,
         secure_cookies=secure_cookies,
+        mappings=mappings,
+        read=read,
     )
     app = Starlette(
         routes=[*(_route(site, entry) for entry in TABLE), *more],

@@ -9,8 +9,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.flow.admit import admitted
 from gateway.flow.ports import Ports
+from gateway.mapping.replay import Readable
+from gateway.mapping.watch import Watch
 from gateway.model.errors import NotFound
 from gateway.model.ids import StudyId
+from gateway.model.message import Message
 from gateway.model.user import User
 from gateway.web.events import Feed
 
@@ -33,6 +36,8 @@ class Site:
     complete: Callable[[StudyId, str], None]  # the study is whole, says this actor
     warnings: Callable[[], Sequence[str]]  # shown on top of every page
     secure_cookies: bool
+    mappings: Watch | None  # None: this process maps nothing
+    read: Callable[[Message], Readable] | None  # a stored message read again; it raises Malformed
 
     @property
     def cookie(self) -> str:

@@ -203,4 +203,5 @@ _DEEDS = {
     "order.cancel": "Cancelled",
     "order.expire": "Expired",
     "order.view": "Opened",
+    "mappings.activate": "Activated",
 }

@@ -165,3 +165,11 @@ def test_whatever_others_wrote_is_read_or_malformed() -> None:
         orders += len(arrival.orders)
     assert {"Bundle", "ServiceRequest", "Patient"} <= kinds
     assert orders > 20
+
+
+def test_tasks_and_appointments_are_orders_too_and_appointments_come_last() -> None:
+    kinds = ["Appointment", "Patient", "Task", "ServiceRequest"]
+    entries = [{"resource": {"resourceType": kind, "id": "1"}} for kind in kinds]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    orders = read_arrival(json.dumps(bundle).encode()).orders
+    assert [order["resourceType"] for order in orders] == ["Task", "ServiceRequest", "Appointment"]

@@ -346,3 +346,28 @@ def test_whatever_others_send_is_answered(gateway: Gateway, ports: Ports) -> Non
     statuses = {gateway.push(path.read_bytes()).status_code for path in files}
     assert statuses <= {200, 400}
     assert len(_orders(ports)) > 0
+
+
+def test_a_task_carries_its_request_and_appointments_move_it(gateway: Gateway, ports: Ports) -> None:
+    case = Path(__file__).parents[2] / "fixtures" / "fhir" / "task-and-order.json"
+    answer = gateway.push(case.read_bytes()).json()
+    with ports.database.read() as tx:
+        (order,) = orders.newest(tx)
+    assert (order.accession, order.service_request, order.subject) == ("A-9", "ServiceRequest/9", "Patient/7")
+    assert [entry["response"]["status"] for entry in answer["entry"]] == ["200 OK"] * 3
+    fates: list[tuple[str, str, bool]] = []
+    for status in ("booked", "arrived", "noshow"):
+        appointment = {
+            "resourceType": "Appointment", "status": status, "start": "2026-05-01T08:00:00Z",
+            "basedOn": [{"reference": "ServiceRequest/9"}],
+        }  # fmt: skip
+        assert gateway.push(json.dumps(appointment).encode()).status_code == 200
+        with ports.database.read() as tx:
+            (order,) = orders.newest(tx)
+        start = order.start.isoformat() if order.start else ""
+        fates.append((order.state, start, order.arrived_at is not None))
+    assert fates == [
+        ("scheduled", "2026-05-01T08:00:00+00:00", False),
+        ("scheduled", "2026-05-01T08:00:00+00:00", True),
+        ("scheduled", "", True),
+    ]

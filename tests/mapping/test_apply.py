@@ -180,11 +180,6 @@ def test_blanks_are_no_value_and_do_not_surround_one(request_of: Request) -> Non
     assert request.text("AccessionNumber") == "A1"
 
 
-def test_a_text_is_no_sequence(request_of: Request) -> None:
-    request = request_of("RequestedProcedureCodeSequence: ORC-2", "ORC|NW|x")
-    assert request.severity is Severity.HOLD
-
-
 def test_an_order_without_an_action_is_held(request_of: Request) -> None:
     request = request_of("AccessionNumber: OBR-18", "OBR|1" + "|" * 17 + "A1")
     assert request.action is Action.HOLD

@@ -79,3 +79,16 @@ def test_a_difference_says_what_came_out(
     whole = f"{MODULE}      - {{held: PatientID}}\n{SKIPPED}"
     modules = modules_of({"m.yaml": whole.replace(before, after)})
     assert any(difference in fault for fault in modules.faults), modules.faults
+
+
+def test_what_a_child_makes_otherwise_of_its_parent_s_examples_is_told(modules_of: ModulesOf) -> None:
+    whole = f"{MODULE}      - {{held: PatientID, PatientSex: null}}\n{SKIPPED}"
+    child = "mapping: c\nextends: m\nmatch: {MSH-4.1: ELSEWHERE, MSH-9.1: ORM}\nfields: {PatientSex: {default: O}}\n"
+    modules = modules_of({"m.yaml": whole, "c.yaml": child})
+    assert modules.faults == ()
+    known = {name: modules.module(name) for name in modules.names}
+    (difference,) = examples.inherited(known["c"], known)
+    assert str(difference) == (
+        "m.yaml:20:27: example 'e': order 1: PatientSex is 'O', expected absent (default; c.yaml:4)"
+    )
+    assert examples.inherited(known["m"], known) == ()

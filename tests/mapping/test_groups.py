@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.mapping.groups import order_groups
+from gateway.mapping.groups import appointment_groups, order_groups, patient_groups
 from gateway.mapping.scope import Group
 from gateway.model.er7 import read_er7
 
@@ -68,3 +68,35 @@ def test_a_trailing_study_counts_for_the_steps_of_its_procedure_only() -> None:
     assert [len(group.segments("ZDS")) for group in other] == [0, 1]
     unnamed = groups_of("ORC|a", "OBR|1", "ORC|b", "OBR|2", "ZDS|1.2")
     assert [len(group.segments("ZDS")) for group in unnamed] == [0, 1]
+
+
+def test_each_patient_has_the_merge_that_follows_it_and_several_merges_are_several_items() -> None:
+    message = read_er7("\r".join([HEAD, "EVN|A40", "PID|1||A", "MRG|B", "PID|2||C", "MRG|D", "MRG|E"]))
+    groups = patient_groups(message)
+    found = [(g.segments("PID")[0].value(3), g.segments("MRG")[0].value(1)) for g in groups]
+    assert found == [("A", "B"), ("C", "D"), ("C", "E")]
+    assert all(group.segments("EVN") for group in groups)
+
+
+def test_a_message_without_a_patient_or_an_appointment_gives_no_item() -> None:
+    message = read_er7(f"{HEAD}\rEVN|A08\rAIS|1")
+    assert patient_groups(message) == ()
+    assert appointment_groups(message) == ()
+
+
+def test_each_service_has_the_resources_of_its_group_else_those_of_groups_without_a_service() -> None:
+    lines = "SCH|1 NTE|1||s PID|1 NTE|1||p RGS|1 AIS|1||a NTE|1||n AIG|1||g AIS|2||b RGS|2 AIL|1||l"
+    one, two = appointment_groups(read_er7("\r".join([HEAD, *lines.split()])))
+    assert [sorted(names(one)), sorted(names(two))] == [
+        ["AIG1", "AIS1", "NTE1", "NTE1", "RGS1", "SCH1"],
+        ["AIG1", "AIS2", "NTE1", "RGS1", "SCH1"],
+    ]
+    assert [note.value(3) for note in one.segments("NTE")] == ["s", "n"]
+    assert [group.segments("AIL")[0].value(3) for group in (one, two)] == ["l", "l"]
+
+
+def test_an_appointment_without_services_or_without_resource_groups_is_one_item() -> None:
+    (bare,) = appointment_groups(read_er7(f"{HEAD}\rSCH|1\rPID|1"))
+    assert bare.segments("PID")
+    (flat,) = appointment_groups(read_er7(f"{HEAD}\rSCH|1\rAIS|1||a"))
+    assert flat.segments("AIS")[0].value(3) == "a"

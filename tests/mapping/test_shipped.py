@@ -23,7 +23,10 @@ HL7_CASES = sorted((ROOT / "fixtures" / "hl7").rglob("*.hl7"))
 FHIR_CASES = sorted(
     p for p in (ROOT / "fixtures" / "fhir").glob("*.json") if not p.name.endswith(".order.json")
 )
-NAMES = ("clinic-us", "orders-fhir", "orders-hl7")
+NAMES = (
+    "accession-ipc1", "accession-obr18", "accession-obr3", "accession-orc3", "appointments-fhir", "clinic-us",
+    "orders-fhir", "orders-fhir-r5", "orders-hl7", "patients-hl7", "scheduling-hl7", "tasks-fhir",
+)  # fmt: skip
 
 needs_corpora = pytest.mark.skipif(not CORPORA.is_dir(), reason="the shared corpora are not here")
 
@@ -121,10 +124,29 @@ def _as_text(raw: bytes) -> str:
     return text.replace("\r\n", "\r").replace("\n", "\r")
 
 
+def test_a_site_whose_schedule_makes_the_orders_says_so(tmp_path: Path) -> None:
+    for name in ("scheduling-hl7.yaml", "tables/modalities.csv", "tables/stations.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / "mappings" / name).read_bytes())
+    (tmp_path / "site.yaml").write_text(
+        "mapping: site\nextends: scheduling-hl7\nmatch: {MSH-4.1: HOSP}\naction: {table: {S12: schedule}}\n"
+        "fields: {AccessionNumber: {from: SCH-27.1}, Modality: {from: AIS-3.1}}\n"
+    )
+    modules = Modules.load(tmp_path, site={"timezone": "Europe/London"})
+    assert modules.faults == ()
+    sch = "|".join(["SCH", "A", "B", *[""] * 22, "Booked", "", "F1"])
+    er7 = f"MSH|^~\\&|RIS|HOSP|GW|RAD|2026||SIU^S12|1|P|2.5\r{sch}\rPID|1||7||DOE^JANE\rAIS|1||US|20260401"
+    (whole,) = modules.map_hl7(read_er7(er7)).requests
+    assert (whole.action, whole.severity, whole.text("AccessionNumber")) == (Action.SCHEDULE, None, "F1")
+    (less,) = modules.map_hl7(read_er7(er7.replace("||US|", "|||"))).requests
+    assert (less.severity, [fault.keyword for fault in less.faults]) == (Severity.HOLD, ["Modality"])
+
+
 @needs_corpora
 @pytest.mark.corpora
 def test_every_message_of_others_maps_holds_or_is_skipped(shipped: Modules) -> None:
     orders = 0
+    actions: set[Action] = set()
     for path in sorted((CORPORA / "hl7").rglob("*")):
         if not path.is_file():
             continue
@@ -137,6 +159,7 @@ def test_every_message_of_others_maps_holds_or_is_skipped(shipped: Modules) -> N
         assert mapped.requests or mapped.skipped, path.name
         for request in mapped.requests:
             orders += 1
+            actions.add(request.action)
             assert all(fault.at and fault.text for fault in request.faults)
             if request.severity not in {Severity.HOLD, Severity.REJECT} and request.action is Action.SCHEDULE:
                 assert {
@@ -146,6 +169,13 @@ def test_every_message_of_others_maps_holds_or_is_skipped(shipped: Modules) -> N
                     "Modality",
                 } <= request.attributes.keys()
     assert orders > 50
+    assert actions >= {
+        Action.UPDATE_PATIENT,
+        Action.MERGE,
+        Action.RESCHEDULE,
+        Action.UNSCHEDULE,
+        Action.ARRIVE,
+    }
 
 
 @needs_corpora

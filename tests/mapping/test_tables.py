@@ -1,9 +1,14 @@
 """Code tables."""
 
+from datetime import date
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.mapping.loader import Problems
-from gateway.mapping.tables import make_table, read_csv_table
+from gateway.mapping.table_files import read_csv_table
+from gateway.mapping.tables import make_table
 
 
 @pytest.mark.parametrize(
@@ -40,3 +45,53 @@ def test_a_table_that_is_not_utf8_is_told() -> None:
     problems = Problems()
     read_csv_table("t", "from,to\nä,1\n".encode("latin-1"), "t.csv", problems)
     assert problems.lines() == ("t.csv:1:1: the table is not UTF-8; save it as 'CSV UTF-8'",)
+
+
+@pytest.mark.parametrize(
+    ("day", "to"),
+    [(date(2025, 12, 31), "old"), (date(2026, 1, 1), "new"), (date(2026, 6, 30), "new"), (date(2026, 7, 1), None),
+     (None, None)],
+)  # fmt: skip
+def test_a_row_counts_on_its_days(day: date | None, to: str | None) -> None:
+    problems = Problems()
+    rows = b"from,to,valid_from,valid_to\nR1,old,,2025-12-31\nR1,new,2026-01-01,20260630\nR2,x\n"
+    table = read_csv_table("t", rows, "t.csv", problems)
+    assert problems.lines() == ()
+    assert table.find("R1", day) == to
+    assert table.find("R2", day) == "x"
+
+
+def test_a_range_may_be_written_with_a_dash_and_stands_for_its_own_text_too() -> None:
+    table = make_table("t", {"71000-71999": "span", "7*": "wild", "71500": "exact"})
+    assert [table.find(key) for key in ("71500", "71501", "71000-71999", "8")] == [
+        "exact",
+        "wild",
+        "span",
+        None,
+    ]
+    assert make_table("t", {"71000-71999": "span"}).find("71999") == "span"
+    assert make_table("t", {"9-1": "x"}).find("5") is None
+
+
+def test_rows_that_repeat_hide_or_overlap_are_told_with_both_lines() -> None:
+    problems = Problems()
+    rows = (
+        b"from,to,valid_from,valid_to\n100-200,a\nCT*,b\nCTA*,c\n150-160,d\n201-300,e\n"
+        b"R,1,,2026-01-31\nR,2,2026-01-31,\nR,3,2027-01-01,2026-01-01\nS,1,soon,2026-02-30\n"
+    )
+    read_csv_table("t", rows, "t.csv", problems)
+    assert problems.lines() == (
+        "t.csv:4:1: 'CTA*' is never reached; see line 3",
+        "t.csv:5:1: '150-160' overlaps '100-200'; see line 2",
+        "t.csv:8:1: 'R' stands twice in the table; see line 7",
+        "t.csv:9:1: valid_from is later than valid_to",
+        "t.csv:10:1: a period is written as days, such as 2026-03-31",
+    )
+
+
+@given(
+    st.dictionaries(st.text(alphabet="CT*?0123-.", max_size=6), st.just("x")),
+    st.text(alphabet="CT0123-", max_size=5),
+)
+def test_any_table_answers_any_text(rows: dict[str, str], text: str) -> None:
+    assert make_table("t", rows).find(text) in {"x", None}

@@ -302,3 +302,127 @@ def test_a_text_of_an_element_with_parts_is_unfit() -> None:
 
 def test_every_transform_says_what_it_does() -> None:
     assert all(transform.about and transform.name == name for name, transform in TRANSFORMS.items())
+
+
+def quantity(value: Any, code: str) -> dict[str, Any]:
+    return {"value": value, "code": code}
+
+
+@pytest.mark.parametrize(
+    ("before", "arguments", "after"),
+    [
+        ("154", {"from": "lb", "to": "kg"}, "69.853"),
+        ("72,5", {}, "72.5"),
+        ("5.9 ft", {"to": "m", "decimals": "2"}, "1.8"),
+        ("180", {"from": "cm", "to": "m"}, "1.8"),
+        ("3500", {"from": "g", "to": "kg"}, "3.5"),
+        ("70 IN", {"from": "cm", "to": "cm"}, "177.8"),
+        (quantity(72.5, "kg"), {"to": "g"}, "72500"),
+        (quantity(150, "[lb_av]"), {"to": "kg", "decimals": "0"}, "68"),
+        ("-0", {}, "-0"),
+        ("100", {}, "100"),
+    ],
+)
+def test_numbers_change_their_unit(before: Any, arguments: dict[str, str], after: str) -> None:
+    assert done("number", before, **arguments) == (after,)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "arguments"),
+    [("number", "much", {}), ("number", "72", {"to": "kg"}), ("number", "72 cm", {"to": "kg"}), ("bool", "perhaps", {}),
+     ("sex", "X", {}), ("number", quantity(1, "stone"), {"to": "kg"}), ("age_from", "20270101", {"run": "sent"})],
+)  # fmt: skip
+def test_what_cannot_be_told_is_unfit(
+    group_of: Callable[[str], Group], name: str, before: Any, arguments: dict[str, Any]
+) -> None:
+    run = Run(scope=group_of("OBR|1"), values={})
+    with pytest.raises(Unfit) as caught:
+        done(name, before, **{**arguments, "run": run})
+    assert str(before) not in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [{"to": "stone"}, {"from": "cm", "to": "kg"}, {"decimals": "9"}])
+def test_units_that_make_no_sense_are_refused_at_load(arguments: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        done("number", "1", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("born", "age"), [("19800214", "046Y"), ("20251114", "012M"), ("20260820", "086D"), ("20241115", "023M")]
+)
+def test_an_age_is_that_of_the_message_s_day(group_of: Callable[[str], Group], born: str, age: str) -> None:
+    assert done("age_from", born, run=Run(scope=group_of("OBR|1"), values={})) == (age,)
+
+
+def test_now_is_when_the_message_was_sent(group_of: Callable[[str], Group]) -> None:
+    assert done("now", "x", run=Run(scope=group_of("OBR|1"), values={})) == ("2026-11-14T09:30:15-06:00",)
+    focus = Focus(
+        order={"authoredOn": "2026-03-01", "meta": {"lastUpdated": "2026-03-02T10:00:00Z"}}, variables={}
+    )
+    assert done("now", "x", run=Run(scope=focus, values={})) == ("2026-03-02T10:00:00+00:00",)
+    with pytest.raises(Unfit):
+        done("now", "x")
+    with pytest.raises(Unfit):
+        done("age_from", "19800214")
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "made"),
+    [
+        ("phone", "(555)123-4567", ("(555)123-4567",)),
+        ("phone", "^PRN^PH^^1^555^1234567^12", ("+1 555 1234567 x12",)),
+        ("phone", "^NET^Internet^a@b.example", ()),
+        ("phone", "^^^^^^^^^^^+15551234567", ("+15551234567",)),
+        ("address", "1 High St&High St&1^^Town^IL^62701", ("1 High St, 62701 Town, IL",)),
+        ("address", "^^^", ()),
+        ("ei", "P1^EPIC^1.2.3^ISO", ("P1",)),
+        ("cx", "7^^^HOSP&1.2&ISO^MR", ("7",)),
+        ("modality_from_code", "76700^x^C4", ("US",)),
+        ("modality_from_code", "71250^CT CHEST^C4", ("CT",)),
+        ("modality_from_code", "113091000^x^SCT", ("MR",)),
+        ("modality_from_code", "MR^x^DCM", ("MR",)),
+        ("modality_from_code", "X1^Something^L", ()),
+        ("unescape_text", "A\\E\\T\\E\\B", ("A&B",)),
+    ],
+)
+def test_fields_of_many_parts_become_a_text(
+    group_of: Callable[[str], Group], name: str, field: str, made: tuple[str, ...]
+) -> None:
+    data = tuple(hit.datum for hit in compile_hl7("OBR-4", {}).read(group_of(f"OBR|1|||{field}")))
+    assert done(name, *data) == made
+
+
+@pytest.mark.parametrize(
+    ("name", "element", "arguments", "made"),
+    [
+        ("phone", {"system": "email", "value": "a@b.example"}, {}, ()),
+        ("phone", {"system": "phone", "value": "555"}, {}, ("555",)),
+        (
+            "address",
+            {"line": ["1 High St"], "city": "Town", "postalCode": "62701"},
+            {},
+            ("1 High St, 62701 Town",),
+        ),
+        ("address", {"text": "somewhere"}, {}, ("somewhere",)),
+        ("cx", {"value": "7", "type": {"coding": [{"code": "MR"}]}}, {"part": "type"}, ("MR",)),
+        ("cx", {"value": "7", "system": "urn:oid:1.2"}, {"part": "oid"}, ("1.2",)),
+        ("ei", {"value": "7", "system": "https://x"}, {"part": "namespace"}, ("https://x",)),
+        ("ei", {"value": 7}, {}, ()),
+        (
+            "modality_from_code",
+            {"coding": [{"code": "1"}, {"code": "2", "display": "US-Abdomen"}]},
+            {},
+            ("US",),
+        ),
+    ],
+)
+def test_elements_become_a_text(
+    name: str, element: dict[str, Any], arguments: dict[str, str], made: tuple[str, ...]
+) -> None:
+    assert done(name, element, **arguments) == made
+
+
+@pytest.mark.parametrize(("text", "answer"), [("Y", "YES"), (" no ", "NO"), ("1", "YES"), ("false", "NO")])
+def test_answers_are_yes_or_no(text: str, answer: str) -> None:
+    assert done("bool", text) == (answer,)
+    assert done("sex", "U") == done("bool", "") == ()

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.mapping.transforms import codes, dates, ids, names, pick, text
+from gateway.mapping.transforms import codes, contact, dates, ids, names, pick, text
 from gateway.mapping.transforms.shape import Transform
 
 TRANSFORMS: Mapping[str, Transform] = MappingProxyType(
     {
         transform.name: transform
-        for room in (text, pick, dates, names, codes, ids)
+        for room in (text, pick, dates, names, codes, ids, contact)
         for transform in room.TRANSFORMS
     }
 )

@@ -125,6 +125,43 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+_MODALITY_BY_METHOD = {
+    "CT": "CT", "MR": "MR", "MRI": "MR", "US": "US", "XR": "DX", "NM": "NM", "MG": "MG", "PT": "PT", "PET": "PT",
+    "RF": "RF", "DXA": "BMD", "XA": "XA", "CR": "CR", "DX": "DX",
+}  # fmt: skip
+"""How the names of LOINC, the RadLex Playbook and most catalogues begin -> DICOM modality (PS3.16 CID 29)."""
+
+_MODALITY_BY_SNOMED = {
+    "77477000": "CT", "113091000": "MR", "16310003": "US", "168537006": "DX", "71651007": "MG", "44491008": "RF",
+    "82918005": "PT", "363680008": "DX", "363679005": "",
+}  # fmt: skip
+"""SNOMED CT imaging procedures; what is imaging of any kind tells nothing."""
+
+_MODALITY_BY_CPT = ((76506, 76999, "US"), (77046, 77049, "MR"), (77065, 77067, "MG"), (78012, 78799, "NM"))
+"""CPT ranges that belong to one kind of machine alone."""
+
+
+def _modalities(data: Data) -> Data:
+    items = [item for item in _items(data, 0, system="") if isinstance(item, Mapping)]
+    found = (_modality_of(item) for item in items)
+    return tuple(next(([modality] for modality in found if modality), []))
+
+
+def _modality_of(item: Element) -> str:
+    """The modality that an item of a code sequence speaks of; empty when it does not say."""
+    code, scheme = item.get("CodeValue", ""), item.get("CodingSchemeDesignator", "")
+    if scheme == "DCM":
+        return code if code in set(_MODALITY_BY_METHOD.values()) else ""
+    if scheme == "SCT" and code in _MODALITY_BY_SNOMED:
+        return _MODALITY_BY_SNOMED[code]
+    if scheme == "C4" and code.isascii() and code.isdecimal():
+        ranges = (modality for low, high, modality in _MODALITY_BY_CPT if low <= int(code) <= high)
+        if known := next(ranges, ""):
+            return known
+    words = str(item.get("CodeMeaning", "")).replace("-", " ").split()
+    return _MODALITY_BY_METHOD.get(words[0].upper(), "") if words else ""
+
+
 _TRUNCATE = Parameter(name="truncate", is_number=True, default="0")
 
 TRANSFORMS = (
@@ -145,5 +182,11 @@ TRANSFORMS = (
         about="only the codes of one system",
         make=_coding,
         parameters=(Parameter(name="system"), _TRUNCATE),
+    ),
+    Transform(
+        name="modality_from_code",
+        about="the modality that a coded procedure speaks of: a DCM code, a SNOMED or CPT code of one kind of machine,"
+        " or a name that begins with one (CT Head, US-Abdomen); nothing when it does not say",
+        make=lambda a, s: whole(_modalities),
     ),
 )

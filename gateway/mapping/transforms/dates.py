@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from gateway.mapping.scope import Unfit
+from gateway.mapping.scope import Data, Run, Unfit, text_of
 from gateway.mapping.transforms.shape import Apply, Arguments, Parameter, Setting, Transform, each_text
 from gateway.model.order import Severity
 
@@ -48,6 +48,14 @@ def read_stamp(text: str) -> Stamp:
         return Stamp(day=day + timedelta(days=is_end), clock=clock, zone=_read_zone(match[7]))
     except (ValueError, OverflowError):
         raise Unfit("is no day or hour of the calendar") from None
+
+
+def day_of(run: Run) -> date | None:
+    """The message's own day; None when it names none that can be read."""
+    try:
+        return read_stamp(run.scope.sent_at).day
+    except Unfit:
+        return None
 
 
 def _read_zone(text: str | None) -> timezone | None:
@@ -101,6 +109,43 @@ def _read_time(text: str) -> str:
     return digits
 
 
+def _now(arguments: Arguments, setting: Setting) -> Apply:
+    """The message's own time and not the clock's, so that the same message always maps alike."""
+
+    def sent(data: Data, run: Run) -> Data:
+        stamp = read_stamp(run.scope.sent_at)
+        if stamp.day is None:
+            raise Unfit("cannot be made: the message does not say when it was sent")
+        if stamp.clock is None:
+            return (stamp.day.isoformat(),)
+        instant = datetime.combine(stamp.day, stamp.clock, stamp.zone or setting.zone)
+        return (instant.isoformat(timespec="seconds"),)
+
+    return sent
+
+
+def _age_from(data: Data, run: Run) -> Data:
+    """Source: DICOM PS3.5 6.2, Age String."""
+    today = day_of(run)
+    ages = []
+    for datum in data:
+        born = _read_full(text_of(datum), "hold")[0]
+        if today is None:
+            raise Unfit("has no age: the message does not say when it was sent")
+        if born > today:
+            raise Unfit("is later than the message")
+        ages.append(_age(born, today))
+    return tuple(ages)
+
+
+def _age(born: date, today: date) -> str:
+    """Years from two years on, below that months, below three months days."""
+    months = (today.year - born.year) * 12 + today.month - born.month - (today.day < born.day)
+    if months >= 24:
+        return f"{months // 12:03d}Y"
+    return f"{months:03d}M" if months >= 3 else f"{(today - born).days:03d}D"
+
+
 def _add_minutes(arguments: Arguments, setting: Setting) -> Apply:
     """Works on what `datetime` made; a bare date stays."""
     span = timedelta(minutes=int(arguments["n"]))
@@ -130,6 +175,16 @@ TRANSFORMS = (
         about="ISO date and time with its zone, or a bare date; without a zone the site's time zone counts",
         make=_datetime,
         parameters=(Parameter(name="tz", default=""), _PARTIAL),
+    ),
+    Transform(
+        name="now",
+        about="when the message was sent (MSH-7, meta.lastUpdated, authoredOn), as datetime writes it",
+        make=_now,
+    ),
+    Transform(
+        name="age_from",
+        about="the age of a birth date on the day the message was sent, such as 046Y or 011M",
+        make=lambda a, s: _age_from,
     ),
     Transform(name="time", about="a DICOM time", make=lambda a, s: each_text(_read_time)),
     Transform(

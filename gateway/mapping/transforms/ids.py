@@ -1,9 +1,13 @@
-"""Transforms of identifiers."""
+"""Transforms of identifiers.
+
+Source: HL7 v2.5.1 2.A.28 (EI), 2.A.14 (CX); FHIR R4 Identifier.
+"""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
-from gateway.mapping.scope import Data, Run, Unfit, text_of
+from gateway.mapping.scope import Data, Datum, Element, Piece, Run, Unfit, text_of
 from gateway.mapping.transforms.shape import Apply, Arguments, Parameter, Setting, Transform, each_text
 from gateway.model.ids import is_uid, uid_from_uuid
 
@@ -37,6 +41,44 @@ def _uid_from(arguments: Arguments, setting: Setting) -> Apply:
     return apply
 
 
+def _identifier(places: Mapping[str, tuple[int, int]]) -> Callable[[Arguments, Setting], Apply]:
+    """A transform that reads one part of an identifier. `places` are component and subcomponent by part."""
+
+    def make(arguments: Arguments, setting: Setting) -> Apply:
+        part = arguments["part"]
+        component, subcomponent = places[part]
+
+        def read(datum: Datum) -> str:
+            if isinstance(datum, Piece):
+                return datum.part(component).part(subcomponent).text.strip()
+            return _fhir_part(datum, part) if isinstance(datum, Mapping) else datum.strip()
+
+        return lambda data, run: tuple(text for text in map(read, data) if text)
+
+    return make
+
+
+def _fhir_part(identifier: Element, part: str) -> str:
+    """The part of a FHIR Identifier; its system is the namespace, or the OID when it is one."""
+    keys = {"id": "value", "oid": "system", "namespace": "system", "authority": "system"}
+    value = identifier.get(keys.get(part, "use"))
+    text = value.strip() if isinstance(value, str) else ""
+    if part == "oid":
+        return text.removeprefix("urn:oid:") if text.startswith("urn:oid:") else ""
+    return _type_code(identifier) if part == "type" else text
+
+
+def _type_code(identifier: Element) -> str:
+    kind = identifier.get("type")
+    codings = kind.get("coding") if isinstance(kind, Mapping) else None
+    codes = (coding.get("code") for coding in codings or () if isinstance(coding, Mapping))
+    return next((code for code in codes if isinstance(code, str)), "")
+
+
+_EI = {"id": (1, 1), "namespace": (2, 1), "oid": (3, 1)}
+_CX = {"id": (1, 1), "authority": (4, 1), "oid": (4, 2), "type": (5, 1)}
+
+
 def _hash(arguments: Arguments, setting: Setting) -> Apply:
     length = int(arguments["n"])
     if not 6 <= length <= 64:
@@ -49,6 +91,18 @@ def _hash(arguments: Arguments, setting: Setting) -> Apply:
 
 
 TRANSFORMS = (
+    Transform(
+        name="ei",
+        about="a part of an entity identifier (EI) or a FHIR Identifier",
+        make=_identifier(_EI),
+        parameters=(Parameter(name="part", default="id", choices=tuple(_EI)),),
+    ),
+    Transform(
+        name="cx",
+        about="a part of an identifier with its assigning authority (CX) or of a FHIR Identifier",
+        make=_identifier(_CX),
+        parameters=(Parameter(name="part", default="id", choices=tuple(_CX)),),
+    ),
     Transform(name="uid", about="a UID, with or without urn:oid:", make=lambda a, s: each_text(_uid)),
     Transform(
         name="oid_from_urn", about="without urn:oid: in front", make=lambda a, s: each_text(_oid_from_urn)

@@ -3,6 +3,7 @@
 import re
 
 from gateway.mapping.scope import Data, Run, text_of
+from gateway.mapping.transforms.dates import day_of
 from gateway.mapping.transforms.shape import Apply, Arguments, Parameter, Setting, Transform, each_text, whole
 
 
@@ -36,7 +37,13 @@ def _table(arguments: Arguments, setting: Setting) -> Apply:
     table = setting.tables.get(arguments["name"])
     if table is None:
         raise ValueError(f"'{arguments['name']}' is no table of this module")
-    return each_text(lambda text: table.find(text) or "")
+
+    def found(data: Data, run: Run) -> Data:
+        day = day_of(run) if table.is_dated else None
+        made = (table.find(text_of(datum), day) for datum in data)
+        return tuple(text for text in made if text)
+
+    return found
 
 
 def _unique(data: Data) -> Data:

@@ -1,0 +1,71 @@
+"""Appoint: what a schedule says of an order that is known. Part of the receiving transaction."""
+
+from dataclasses import replace
+
+from gateway.flow import step
+from gateway.flow.occasion import Occasion, released
+from gateway.flow.ports import Release
+from gateway.model.lifecycle import FINAL, State, Step
+from gateway.model.order import Order, OrderRequest
+from gateway.store import orders, patients
+
+NOT_TODAY = "no order of today is for the patient who arrived"
+
+_START = "ScheduledProcedureStepStartDateTime"
+_UNSTARTED = frozenset({State.HELD, State.SCHEDULED, State.SENT, State.EXPIRED})
+_EXPECTED = frozenset({State.HELD, State.SCHEDULED, State.SENT})
+_GONE = frozenset({State.CANCELLED, State.DISCONTINUED, State.EXPIRED})
+
+
+def unschedule(occasion: Occasion, order: Order) -> Order:
+    """The order without a time; one that was sent is off its machine's worklist again."""
+    if order.state in FINAL - {State.COMPLETED}:
+        return order
+    if order.state not in _UNSTARTED:
+        occasion.doubts.append(f"the appointment of order {order.id} was taken back, but it is {order.state}")
+        return order
+    attributes = {keyword: value for keyword, value in order.attributes.items() if keyword != _START}
+    bare = replace(order, attributes=attributes, start=None, has_time=False, updated_at=occasion.at)
+    if order.state is State.SENT:
+        bare = step.take(
+            occasion.tx, bare, Step.RECALL, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at,
+            local=("", ""),
+        )  # fmt: skip
+    else:
+        bare = orders.save(occasion.tx, bare, ("", ""))
+    step.record(occasion.tx, bare, "order.unschedule", occasion.actor, occasion.evidence, occasion.at)
+    return bare
+
+
+def arrive(occasion: Occasion, order: Order) -> Order:
+    """The order of a patient who is here; it is sent now where the site releases on arrival.
+
+    The first arrival counts: a second message about it changes nothing.
+    """
+    if order.state in _GONE:
+        occasion.doubts.append(f"the patient of order {order.id} arrived, but it is {order.state}")
+        return order
+    if order.arrived_at is not None:
+        return order
+    here = orders.save(occasion.tx, replace(order, arrived_at=occasion.at, updated_at=occasion.at))
+    step.record(occasion.tx, here, "order.arrive", occasion.actor, occasion.evidence, occasion.at)
+    return released(occasion, here, Release.ON_ARRIVAL)
+
+
+def arrived_orders(occasion: Occasion, request: OrderRequest) -> tuple[Order, ...]:
+    """The orders of today that a patient's arrival means, when the message names the patient and no order."""
+    patient_id = request.text("PatientID")
+    known = patients.find(occasion.tx, patient_id, request.text("IssuerOfPatientID")) if patient_id else None
+    if known is None:
+        occasion.passed.append(NOT_TODAY)
+        return ()
+    zone = occasion.ports.zone
+    today = occasion.at.astimezone(zone).date()
+    found = tuple(
+        order
+        for order in orders.of_patient(occasion.tx, known[0])
+        if order.state in _EXPECTED and order.start and order.start.astimezone(zone).date() == today
+    )
+    if not found:
+        occasion.passed.append(NOT_TODAY)
+    return found

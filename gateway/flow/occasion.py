@@ -1,0 +1,106 @@
+"""What all requests of one message share, and the orders they mean. Part of the receiving transaction."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from gateway.flow import step
+from gateway.flow.ports import Ports, Release
+from gateway.flow.release import only_station, sent_day
+from gateway.model.ids import MessageId, OrderId
+from gateway.model.lifecycle import State, Step
+from gateway.model.order import Attributes, Order, OrderRequest
+from gateway.store import orders
+from gateway.store.database import Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """The circumstances of one message, and what is noted on the way."""
+
+    tx: Tx
+    ports: Ports
+    source: str
+    message_id: MessageId
+    actor: str
+    at: datetime
+    doubts: list[str] = field(default_factory=list)  # what a person must look at
+    passed: list[str] = field(default_factory=list)  # what was passed over, and why
+
+    @property
+    def evidence(self) -> str:
+        """What the audit trail names as the ground of a change."""
+        return f"message:{self.message_id}"
+
+
+def known_orders(
+    occasion: Occasion, request: OrderRequest, touched: Iterable[OrderId] = ()
+) -> tuple[Order, ...]:
+    """The orders that the request means, oldest first, without those in `touched`.
+
+    They are recognised by the sender's filler, placer or accession number and the step id; where the request has
+    none of these numbers, by its ServiceRequest.
+    """
+    filler, placer, accession = numbers(request)
+    if filler or placer or accession:
+        found = orders.known_as(
+            occasion.tx, occasion.source, filler=filler, placer=placer, accession=accession
+        )
+    else:
+        found = orders.of_request(occasion.tx, occasion.source, request.service_request)
+    without = frozenset(touched)
+    return tuple(order for order in found if order.id not in without and _is_same(order, request))
+
+
+def numbers(request: OrderRequest) -> tuple[str, str, str]:
+    """The sender's filler, placer and accession number; empty where the request has none."""
+    return (
+        request.text("FillerOrderNumberImagingServiceRequest"),
+        request.text("PlacerOrderNumberImagingServiceRequest"),
+        request.text("AccessionNumber"),
+    )
+
+
+def names_order(request: OrderRequest) -> bool:
+    """Whether the request says which order it means."""
+    return any(numbers(request)) or bool(request.service_request)
+
+
+def released(occasion: Occasion, order: Order, when: Release = Release.ON_RECEIPT) -> Order:
+    """The order sent to its machine at once, where the site wants that and the machine is beyond doubt.
+
+    `when` is what just happened: only a site that releases then sends it now.
+    """
+    if occasion.ports.release is not when or order.state is not State.SCHEDULED:
+        return order
+    station = only_station(occasion.ports, order)
+    if station is None:
+        return order
+    ready = replace(order, station=station, sent_at=occasion.at, sent_by=occasion.actor)
+    return step.take(
+        occasion.tx,
+        ready,
+        Step.SEND,
+        actor=occasion.actor,
+        evidence=occasion.evidence,
+        at=occasion.at,
+        local=sent_day(occasion.ports, order, occasion.at),
+    )
+
+
+def text_of(attributes: Attributes, keyword: str) -> str:
+    """The text of an attribute; empty when absent or a sequence."""
+    value = attributes.get(keyword, "")
+    return value if isinstance(value, str) else ""
+
+
+def _is_same(order: Order, request: OrderRequest) -> bool:
+    """Whether no number that both carry contradicts. A step id of our own making contradicts nothing."""
+    filler, placer, _ = numbers(request)
+    own_step = "" if order.step_id == f"SPS{order.id}" else order.step_id
+    pairs = (
+        (order.filler, filler),
+        (order.placer, placer),
+        (own_step, request.text("ScheduledProcedureStepID")),
+    )
+    return all(not ours or not theirs or ours == theirs for ours, theirs in pairs)

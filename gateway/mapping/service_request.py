@@ -1,0 +1,78 @@
+"""The ServiceRequest behind a resource that a module maps: itself, a Task's focus, what an Appointment is based on.
+
+Source: FHIR R4 Task.focus, Appointment.basedOn; HL7 Clinical Order Workflows: a Task asks for the ServiceRequest it
+has in focus.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from gateway.mapping.fhir_paths import Resource
+
+Resolve = Callable[[Resource, Mapping[str, Any]], Resource | None]
+
+_ADDRESS = r"(?:^|/)({}/[A-Za-z0-9\-.]{{1,64}})(?:/_history/[^/]*)?"
+_PATIENT = re.compile(_ADDRESS.format("Patient"))
+_REQUEST = re.compile(_ADDRESS.format("ServiceRequest"))
+
+
+def request_address(order: Resource, resolve: Resolve) -> str:
+    """ "ServiceRequest/9" in the sender's FHIR base; empty when the order names none."""
+    if order.get("resourceType") == "ServiceRequest":
+        return _own_address(order)
+    behind = _behind(order, resolve)
+    literal = _address(_REQUEST, _leading(order))
+    return literal or (_own_address(behind) if behind else "")
+
+
+def patient_reference(order: Resource, resolve: Resolve) -> str:
+    """The reference to the patient as the sender wrote it; empty when there is none."""
+    own = order.get("subject") or order.get("for")
+    if own is None and order.get("resourceType") != "ServiceRequest":
+        behind = _behind(order, resolve)
+        own = behind.get("subject") if behind else None
+    return _text(own)
+
+
+def patient_address(order: Resource, resolve: Resolve) -> str:
+    """ "Patient/7" in the sender's FHIR base; a contained or uuid reference has none."""
+    return _address(_PATIENT, patient_reference(order, resolve))
+
+
+def carried(orders: Iterable[Resource], resolve: Resolve) -> frozenset[int]:
+    """The id() of every ServiceRequest that a Task among `orders` has in focus: it is no second order."""
+    tasks = (order for order in orders if order.get("resourceType") == "Task")
+    return frozenset(id(behind) for task in tasks if (behind := _behind(task, resolve)) is not None)
+
+
+def _behind(order: Resource, resolve: Resolve) -> Resource | None:
+    reference = _leading(order)
+    found = resolve(order, reference) if reference else None
+    return found if found is not None and found.get("resourceType") == "ServiceRequest" else None
+
+
+def _leading(order: Resource) -> Mapping[str, Any]:
+    """The Reference element that leads to the ServiceRequest; empty when there is none."""
+    if order.get("resourceType") == "Task":
+        wanted = order.get("focus")
+    else:
+        several = order.get("basedOn")
+        wanted = several[0] if isinstance(several, list) and several else None
+    return wanted if isinstance(wanted, dict) else {}
+
+
+def _own_address(request: Resource) -> str:
+    identifier = request.get("id")
+    return f"ServiceRequest/{identifier}" if isinstance(identifier, str) and identifier else ""
+
+
+def _address(pattern: re.Pattern[str], reference: object) -> str:
+    text = reference if isinstance(reference, str) else _text(reference)
+    match = pattern.search(text)
+    return match[1] if match and match.end() == len(text) else ""
+
+
+def _text(reference: object) -> str:
+    text = reference.get("reference") if isinstance(reference, dict) else None
+    return text if isinstance(text, str) else ""
