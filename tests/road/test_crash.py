@@ -13,6 +13,7 @@ import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 from pynetdicom import AE
+from pynetdicom.association import Association
 
 from gateway.store.files import Files
 
@@ -76,16 +77,23 @@ def _image(number: int) -> Dataset:
     return image
 
 
+def _let_go(association: Association) -> None:
+    association.join(20)
+    association.dul.join(20)
+
+
 # pynetdicom leaves the socket of a lost connection to the garbage collector, which complains.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_no_acknowledged_image_is_lost_when_the_gateway_is_killed(serve: Callable[..., Any]) -> None:
     gateway = serve()
     taken: dict[str, bytes] = {}
+    associations: list[Association] = []
 
     def push() -> None:
         machine = AE("US1")
         machine.add_requested_context(SecondaryCaptureImageStorage, ExplicitVRLittleEndian)
         association = machine.associate("127.0.0.1", gateway.storage)
+        associations.append(association)
         for number in range(10_000):
             image = _image(number)
             if not association.is_established:
@@ -102,6 +110,8 @@ def test_no_acknowledged_image_is_lost_when_the_gateway_is_killed(serve: Callabl
     time.sleep(2)
     gateway.kill()
     machine.join()
+    while associations:
+        _let_go(associations.pop())
     gc.collect()
     gateway.start()
     files = Files(gateway.config.parent / "images")
