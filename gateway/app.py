@@ -2,32 +2,26 @@
 
 import asyncio
 import logging
-import shutil
 import socket
 import threading
-import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
 from typing import Any, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import uvicorn
 from starlette.applications import Starlette
 
+from gateway.assembly import fhir_destinations, fhir_sources, make_ports
+from gateway.checks import database_trouble, disk_trouble
 from gateway.dicom.server import DicomServer
 from gateway.fhir import inbound as fhir_inbound
-from gateway.fhir.auth import Basic, Bearer, Credential, Header, Source
 from gateway.fhir.client import Client
-from gateway.fhir.destination import Destination, Write
 from gateway.fhir.imaging_study import outgoing
 from gateway.flow.complete import complete_now, complete_quiet
 from gateway.flow.deliver import deliver_due
 from gateway.flow.examine import examine_pending
 from gateway.flow.expire import expire_stale
-from gateway.flow.ports import Ports
 from gateway.hl7 import inbound as hl7_inbound
 from gateway.hl7.listener import Listener
 from gateway.imaging.worker import PictureWorker
@@ -36,22 +30,16 @@ from gateway.mapping.replay import Readable
 from gateway.mapping.watch import Watch
 from gateway.model.delivery import Outgoing
 from gateway.model.errors import GatewayError, Invalid, Unavailable
-from gateway.model.ids import uid_from_uuid
-from gateway.model.lifecycle import State
 from gateway.model.message import Message
 from gateway.model.order import Order
-from gateway.model.station import Station
 from gateway.model.study import Study
-from gateway.settings import Auth, Settings
-from gateway.store.database import Database
-from gateway.store.files import Files
+from gateway.settings import Settings
 from gateway.stored import read_stored
 from gateway.web import routes as web
 
 log = logging.getLogger(__name__)
 
 SERVICES = frozenset({"hl7", "http", "dicom", "workers"})
-LEAST_FREE_BYTES = 500_000_000
 _STOP_S = 15.0
 
 
@@ -74,7 +62,7 @@ class Gateway:
             is_automatic=settings.mappings.reload == "auto",
             tell=_log_mappings,
         )
-        self._clients = Client(_destinations(settings))
+        self._clients = Client(fhir_destinations(settings))
         self._loop = asyncio.new_event_loop()
         self._loop_thread = threading.Thread(target=self._run_loop, name="edges", daemon=True)
         self._stopping = threading.Event()
@@ -134,7 +122,7 @@ class Gateway:
 
     def troubles(self) -> dict[str, str]:
         """Each part that was asked for and what is wrong with it; "" when it is well."""
-        found = {"database": _database_trouble(self.ports), "disk": _disk_trouble(self.settings)}
+        found = {"database": database_trouble(self.ports), "disk": disk_trouble(self.settings)}
         found["mappings"] = "; ".join(self.modules.faults)
         if "workers" in self.only:
             dead = [worker.name for worker in self._workers if not worker.is_alive()]
@@ -200,7 +188,7 @@ class Gateway:
         self._http_done = asyncio.run_coroutine_threadsafe(self._http.serve(sockets=[opened]), self._loop)
 
     def _page(self) -> Starlette:
-        more = fhir_inbound.routes(self.ports, lambda: self.modules, _sources(self.settings))
+        more = fhir_inbound.routes(self.ports, lambda: self.modules, fhir_sources(self.settings))
         self._site = web.build(
             self.ports,
             site_name=self.settings.site.name,
@@ -220,7 +208,7 @@ class Gateway:
         return read_stored(message, fallback=listener.fallback_charset if listener else "cp1252")
 
     def _news(self, study: Study, orders: tuple[Order, ...]) -> tuple[Outgoing, ...]:
-        return outgoing(study, orders, _destinations(self.settings), self.ports.zone)
+        return outgoing(study, orders, fhir_destinations(self.settings), self.ports.zone)
 
     def _start_workers(self) -> None:
         jobs: tuple[tuple[str, float, Callable[[], object]], ...] = (
@@ -279,119 +267,3 @@ def _opening(key: str) -> Iterator[None]:
         raise Unavailable(
             f"{key}: the port cannot be opened: {reason}; is the gateway running already?"
         ) from error
-
-
-def check_setup(settings: Settings) -> dict[str, str]:
-    """Each part a working gateway leans on, and what is wrong with it; "" when it is well."""
-    ports = make_ports(settings)
-    try:
-        chosen, site = settings.mappings, {"timezone": settings.site.timezone}
-        found = {
-            "configuration": "",
-            "mappings": "; ".join(Modules.load(chosen.folder, site=site, custom=chosen.transforms).faults),
-            "database": _database_trouble(ports),
-            "disk": _disk_trouble(settings),
-        }
-    finally:
-        ports.database.close()
-    peers = settings.fhir.destinations.items()
-    return found | {f"fhir.destinations.{name}": _peer_trouble(peer.url) for name, peer in peers}
-
-
-def make_ports(settings: Settings) -> Ports:
-    """What the verbs need, for a configuration. The database is opened, not yet migrated."""
-    return Ports(
-        database=Database(settings.store.url),
-        files=Files(settings.store.files),
-        clock=lambda: datetime.now(UTC),
-        new_uid=lambda: uid_from_uuid(uuid.uuid4()),
-        zone=ZoneInfo(settings.site.timezone),
-        stations=tuple(
-            Station(ae_title=s.ae_title, name=s.name or s.ae_title, modality=s.modality)
-            for s in settings.stations
-        ),
-        release=settings.worklist.release,
-        listed=frozenset({State.SENT, State.STARTED} if settings.worklist.show_started else {State.SENT}),
-        quiet=timedelta(seconds=settings.study.quiet_seconds),
-        expire_after=timedelta(days=settings.worklist.expire_after_days),
-    )
-
-
-def addresses() -> tuple[str, ...]:
-    """This computer's own IPv4 addresses, the one of the default route first; 127.0.0.1 when it has no other."""
-    found: list[str] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
-        probe.connect(("192.0.2.1", 9))  # nothing is sent: the system only chooses the way
-        found.append(probe.getsockname()[0])
-    with suppress(OSError):
-        found.extend(socket.gethostbyname_ex(socket.gethostname())[2])
-    outside = [address for address in dict.fromkeys(found) if not address.startswith(("127.", "0."))]
-    return tuple(outside) or ("127.0.0.1",)
-
-
-def _database_trouble(ports: Ports) -> str:
-    try:
-        ports.database.is_current()
-    except GatewayError as error:
-        return str(error)
-    return ""
-
-
-def _peer_trouble(url: str) -> str:
-    parts = urlsplit(url)
-    try:
-        address = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection(address, timeout=5).close()
-    except (OSError, ValueError) as error:
-        return f"cannot be reached: {error}"
-    return ""
-
-
-def _disk_trouble(settings: Settings) -> str:
-    free = shutil.disk_usage(settings.store.files).free
-    return f"store.files: only {free // 1_000_000} MB are free" if free < LEAST_FREE_BYTES else ""
-
-
-def _sources(settings: Settings) -> dict[str, Source]:
-    return {
-        name: Source(
-            name=name, auth=_inbound(source.auth), release=source.release, base_url=source.base_url or ""
-        )
-        for name, source in settings.fhir.sources.items()
-    }
-
-
-def _inbound(auth: Auth) -> Bearer | Basic | None:
-    credential = _credential(auth)
-    assert not isinstance(credential, Header)  # the settings refuse it for a source
-    return credential
-
-
-def _destinations(settings: Settings) -> tuple[Destination, ...]:
-    return tuple(
-        Destination(
-            name=name,
-            url=one.url,
-            release=one.release,
-            write=Write(one.write),
-            auth=_credential(one.auth),
-            sources=_same_server(settings, name, one.url),
-        )
-        for name, one in settings.fhir.destinations.items()
-    )
-
-
-def _same_server(settings: Settings, name: str, url: str) -> frozenset[str]:
-    """The sources on the destination's own server: those with its base URL and, where it gives none, its name."""
-    sources = settings.fhir.sources.items()
-    return frozenset(
-        other for other, one in sources if (one.base_url or (url if other == name else "")) == url
-    )
-
-
-def _credential(auth: Auth) -> Credential | None:
-    if auth.bearer is not None:
-        return Bearer(token=auth.bearer)
-    if auth.basic is not None:
-        return Basic(user=auth.basic[0], password=auth.basic[1])
-    return Header(name=auth.header[0], value=auth.header[1]) if auth.header is not None else None

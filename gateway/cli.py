@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import listing, logs, map_commands, simulate_commands
-from gateway.app import SERVICES, Gateway, addresses, check_setup, make_ports
+from gateway.app import SERVICES, Gateway
+from gateway.assembly import make_ports
+from gateway.checks import addresses, check_setup
 from gateway.flow import admit, deliver, release
 from gateway.flow.ports import Ports
 from gateway.model.errors import Conflict, GatewayError, Invalid, NotFound

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.app import addresses
+from gateway.checks import addresses
 from gateway.launcher_process import Child
 from gateway.model.errors import Invalid
 from gateway.settings import Settings, load

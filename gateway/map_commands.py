@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gateway.app import make_ports
+from gateway.assembly import make_ports
 from gateway.mapping.diff import Comparison, Kind, compare
 from gateway.mapping.draft import PARENTS, propose
 from gateway.mapping.explain import Explanation, Trace, explain

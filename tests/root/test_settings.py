@@ -4,7 +4,8 @@ import pytest
 
 from gateway.flow.ports import Release
 from gateway.model.errors import Invalid
-from gateway.settings import Http, Settings, load
+from gateway.sections import Http
+from gateway.settings import Settings, load
 
 # Every key of the contract other tools are written against.
 CONTRACT = """

@@ -1,0 +1,68 @@
+"""Whether each part that a working gateway leans on is well, and where it is reached."""
+
+import shutil
+import socket
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from gateway.assembly import make_ports
+from gateway.flow.ports import Ports
+from gateway.mapping.registry import Modules
+from gateway.model.errors import GatewayError
+from gateway.settings import Settings
+
+LEAST_FREE_BYTES = 500_000_000
+
+
+def check_setup(settings: Settings) -> dict[str, str]:
+    """Each part a working gateway leans on, and what is wrong with it; "" when it is well."""
+    ports = make_ports(settings)
+    try:
+        chosen, site = settings.mappings, {"timezone": settings.site.timezone}
+        found = {
+            "configuration": "",
+            "mappings": "; ".join(Modules.load(chosen.folder, site=site, custom=chosen.transforms).faults),
+            "database": database_trouble(ports),
+            "disk": disk_trouble(settings),
+        }
+    finally:
+        ports.database.close()
+    peers = settings.fhir.destinations.items()
+    return found | {f"fhir.destinations.{name}": _peer_trouble(peer.url) for name, peer in peers}
+
+
+def addresses() -> tuple[str, ...]:
+    """This computer's own IPv4 addresses, the one of the default route first; 127.0.0.1 when it has no other."""
+    found: list[str] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # nothing is sent: the system only chooses the way
+        found.append(probe.getsockname()[0])
+    with suppress(OSError):
+        found.extend(socket.gethostbyname_ex(socket.gethostname())[2])
+    outside = [address for address in dict.fromkeys(found) if not address.startswith(("127.", "0."))]
+    return tuple(outside) or ("127.0.0.1",)
+
+
+def database_trouble(ports: Ports) -> str:
+    """What is wrong with the database; "" when it is well."""
+    try:
+        ports.database.is_current()
+    except GatewayError as error:
+        return str(error)
+    return ""
+
+
+def _peer_trouble(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        address = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection(address, timeout=5).close()
+    except (OSError, ValueError) as error:
+        return f"cannot be reached: {error}"
+    return ""
+
+
+def disk_trouble(settings: Settings) -> str:
+    """What is wrong with the disk of the images; "" when it is well."""
+    free = shutil.disk_usage(settings.store.files).free
+    return f"store.files: only {free // 1_000_000} MB are free" if free < LEAST_FREE_BYTES else ""
