@@ -123,7 +123,7 @@ class Gateway:
     def troubles(self) -> dict[str, str]:
         """Each part that was asked for and what is wrong with it; "" when it is well."""
         found = {"database": database_trouble(self.ports), "disk": disk_trouble(self.settings)}
-        found["mappings"] = "; ".join(self.modules.faults)
+        found["mappings"] = "" if self.modules.names else "no mapping module is in use"
         if "workers" in self.only:
             dead = [worker.name for worker in self._workers if not worker.is_alive()]
             found["workers"] = f"stopped: {', '.join(dead)}" if dead else ""

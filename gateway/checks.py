@@ -2,7 +2,9 @@
 
 import shutil
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.assembly import make_ports
@@ -14,21 +16,31 @@ from gateway.settings import Settings
 LEAST_FREE_BYTES = 500_000_000
 
 
-def check_setup(settings: Settings) -> dict[str, str]:
-    """Each part a working gateway leans on, and what is wrong with it; "" when it is well."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Each part a working gateway leans on and what is wrong with it, "" when it is well; and what is odd."""
+
+    troubles: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+def check_setup(settings: Settings) -> Setup:
+    """How fit the configuration is for work, as far as can be seen without starting."""
+    chosen = settings.mappings
+    modules = Modules.load(chosen.folder, site={"timezone": settings.site.timezone}, custom=chosen.transforms)
     ports = make_ports(settings)
     try:
-        chosen, site = settings.mappings, {"timezone": settings.site.timezone}
         found = {
             "configuration": "",
-            "mappings": "; ".join(Modules.load(chosen.folder, site=site, custom=chosen.transforms).faults),
+            "mappings": "; ".join(modules.faults),
             "database": database_trouble(ports),
             "disk": disk_trouble(settings),
         }
     finally:
         ports.database.close()
     peers = settings.fhir.destinations.items()
-    return found | {f"fhir.destinations.{name}": _peer_trouble(peer.url) for name, peer in peers}
+    found |= {f"fhir.destinations.{name}": _peer_trouble(peer.url) for name, peer in peers}
+    return Setup(troubles=found, warnings=modules.warnings)
 
 
 def addresses() -> tuple[str, ...]:

@@ -108,12 +108,14 @@ def serve(
 @app.command()
 def check() -> None:
     """Say whether configuration, mappings, database, disk and peers are fit for work."""
-    troubles = check_setup(_settings())
-    for part, trouble in troubles.items():
+    found = check_setup(_settings())
+    for part, trouble in found.troubles.items():
         out.print(
             f"{'TROUBLE' if trouble else 'ok':8} {part}{': ' + trouble if trouble else ''}", markup=False
         )
-    if any(troubles.values()):
+    for warning in found.warnings:
+        out.print(f"{'warning':8} {warning}", markup=False)
+    if any(found.troubles.values()):
         raise typer.Exit(1)
 
 

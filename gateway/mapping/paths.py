@@ -65,6 +65,7 @@ class Hl7Path:
     repetition: Pick
     component: int
     subcomponent: int
+    is_plain: bool  # the first repetition of the first segment: nearly every path of nearly every module
     # Most messages of a sender are built alike, so their places are too; making them anew took a tenth of the time.
     places: dict[tuple[int, int, int], Place] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
@@ -77,12 +78,11 @@ class Hl7Path:
         segments = scope.segments(self.segment)
         if not segments:
             return ()
-        if (
-            self.which == 1 and self.repetition == 1 and self.field
-        ):  # nearly every path of nearly every module
-            if not segments[0].raw(self.field):
+        if self.is_plain:
+            segment, field = segments[0], self.field
+            if field >= len(segment.fields) or not segment.fields[field]:
                 return ()
-            found = self._read_one(scope, segments[0], 1, segments[0].repetitions(self.field)[0])
+            found = self._read_one(scope, segment, 1, segment.repetitions(field)[0])
             return (found,) if found else ()
         return tuple(self._read_several(scope, segments))
 
@@ -193,12 +193,15 @@ def compile_hl7(text: str, site: Mapping[str, str]) -> Hl7Path:
     if not match:
         raise BadPath(f"'{text}' is no HL7 path such as PID-3[5=MR].1")
     parts = match.groupdict()
+    which = _pick(parts["which"], site, is_segment=True)
+    repetition = _pick(parts["repetition"], site, is_segment=False)
     return Hl7Path(
         text=text.strip(),
         segment=parts["segment"],
-        which=_pick(parts["which"], site, is_segment=True),
+        which=which,
         field=int(parts["field"] or 0),
-        repetition=_pick(parts["repetition"], site, is_segment=False),
+        repetition=repetition,
+        is_plain=bool(parts["field"]) and which == 1 and repetition == 1,
         component=int(parts["component"] or 0),
         subcomponent=int(parts["subcomponent"] or 0),
     )

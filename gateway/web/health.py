@@ -15,13 +15,15 @@ def alive(site: Site, visit: Visit) -> Response:
 def ready(site: Site, visit: Visit) -> Response:
     """Each part by name: 200 when all is well, 503 when any has trouble.
 
-    Somebody who is logged in reads what the trouble is; others only that there is one.
+    `warnings` are what a person must mend while everything goes on working: a faulty mapping file whose older version
+    is still in use. Somebody who is logged in reads what the trouble is; others only that there is one, or how many.
     """
-    parts = dict(site.ready())
+    parts, warnings = dict(site.ready()), list(site.warnings())
     status = 503 if any(parts.values()) else 200
     if _visitor(site, visit) is None:
-        parts = {name: "trouble" if trouble else "ok" for name, trouble in parts.items()}
-    return JSONResponse(parts, status)
+        hidden = {name: "trouble" if trouble else "ok" for name, trouble in parts.items()}
+        return JSONResponse({**hidden, "warnings": len(warnings)}, status)
+    return JSONResponse({**parts, "warnings": warnings}, status)
 
 
 def _visitor(site: Site, visit: Visit) -> User | None:

@@ -51,6 +51,7 @@ def listing(site: Site, visit: Visit) -> Response:
         "mappings.html",
         rows=_rows(standing),
         faults=standing.active.faults,
+        remarks=standing.active.warnings,
         pending=standing.pending,
         is_automatic=watch.is_automatic,
         notice=notice_of(site, visit),

@@ -186,18 +186,24 @@ def _trace(site: Site, visit: Visit, order: Order, provenance: tuple[Provenance,
 def _attributes(
     order: Order, provenance: tuple[Provenance, ...], found: Trace | None
 ) -> tuple[Attribute, ...]:
+    """What was decided or deleted, then the attributes, each sequence with the parts of its items below it."""
     known = {entry.keyword: entry for entry in provenance}
     anchors = _anchors(found) if found else {}
-    made = [
-        entry for entry in provenance if entry.keyword not in order.attributes
-    ]  # the action, what was deleted
-    values = {**{e.keyword: e.value for e in made}, **{k: _text(v) for k, v in order.attributes.items()}}
+    values = {e.keyword: e.value for e in provenance if _top(e.keyword) not in order.attributes}
+    for top, value in order.attributes.items():
+        values[top] = _text(value)
+        values |= {e.keyword: e.value for e in provenance if e.keyword != top and _top(e.keyword) == top}
     return tuple(
         Attribute(
             keyword=keyword, value=value, provenance=known.get(keyword), anchor=anchors.get(keyword, "")
         )
         for keyword, value in values.items()
     )
+
+
+def _top(keyword: str) -> str:
+    """The attribute that a part of an item belongs to: `Sequence` of `Sequence[1].PatientID`."""
+    return keyword.partition("[")[0]
 
 
 def _anchors(found: Trace) -> dict[str, str]:

@@ -107,6 +107,15 @@ def test_a_value_that_dicom_does_not_allow_is_left_out_and_holds(request_of: Req
     assert softer.severity is Severity.WARN
 
 
+def test_a_value_longer_than_the_module_allows_is_left_out_and_holds(request_of: Request) -> None:
+    field = "AccessionNumber: {from: ORC-2, max: 8}"
+    assert request_of(field, "ORC|NW|" + "A" * 8).attributes == {"AccessionNumber": "A" * 8}
+    request = request_of(field, "ORC|NW|" + "A" * 9)
+    assert request.attributes == {}
+    assert [fault.text for fault in request.faults] == ["AccessionNumber: ORC-2 is longer than 8 characters"]
+    assert request.severity is Severity.HOLD
+
+
 def test_a_fault_names_the_repetition_that_was_taken(request_of: Request) -> None:
     field = 'PatientBirthDate: {from: "PID-3[5=X].1", do: [date]}'
     (fault,) = request_of(field, "PID|1||7^^^^MR~nonsense^^^^X", "ORC|NW").faults

@@ -172,6 +172,19 @@ async def test_a_bad_file_is_told_on_the_dashboard_and_changes_nothing(
 
 
 @pytest.mark.anyio
+async def test_what_the_check_finds_odd_is_told_on_the_page_and_stops_nothing(
+    visitor: Visitor, watch: Watch, folder: Path
+) -> None:
+    change(folder, "do: [name_xpn], required: hold", "do: [name_xpn], required: hold, max: 999")
+    watch.look()
+    assert watch.standing.active.faults == ()
+    async with visitor(Role.ADMIN) as client:
+        page = (await client.get("/mappings")).text
+    assert "Worth a look" in page
+    assert "max 999 changes nothing" in page
+
+
+@pytest.mark.anyio
 async def test_an_order_s_page_marks_the_message_and_links_both_ways(
     visitor: Visitor, order: OrderId
 ) -> None:

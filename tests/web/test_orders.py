@@ -192,6 +192,27 @@ async def test_an_order_s_page_shows_where_every_value_came_from(
     assert f"<title>Order {order.id} · General Hospital</title>" in page
 
 
+async def test_the_parts_of_a_sequence_stand_below_it(
+    ports: Ports, visitor: Visitor, order_factory: Orders
+) -> None:
+    order = order_factory()
+    sequence = "OtherPatientIDsSequence"
+    told = [("action", "schedule"), (f"{sequence}[1].PatientID", "OTHER-8"), (sequence, "[...]")]
+    entries = [
+        Provenance(keyword=keyword, value=value, place=None, raw="", steps=(), at="m.yaml:3")
+        for keyword, value in told
+    ]
+    attributes = {**order.attributes, sequence: ({"PatientID": "OTHER-8"},), "StudyID": "S1"}
+    with ports.database.write() as tx:
+        orders.save(tx, replace(order, attributes=attributes), provenance=entries)
+    async with visitor(Role.TECHNOLOGIST) as client:
+        page = (await client.get(f"/orders/{order.id}")).text
+    table = page[page.index("Attributes and where they came from") :]
+    places = [table.index(f'id="value-{name}"') for name in ("action", sequence, f"{sequence}[1].PatientID")]
+    assert places == sorted(places)
+    assert places[-1] < table.index('id="value-StudyID"')
+
+
 async def test_opening_an_order_is_audited_and_its_live_updates_are_not(
     ports: Ports, visitor: Visitor, order_factory: Orders
 ) -> None:
