@@ -5,10 +5,11 @@ import socket
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from gateway.assembly import make_ports
+from gateway.assembly import hl7_certificates, make_ports
 from gateway.flow.ports import Ports
 from gateway.mapping.registry import Modules
-from gateway.model.errors import GatewayError
+from gateway.model.errors import GatewayError, Invalid
+from gateway.sections import Listener
 from gateway.settings import Settings
 
 LEAST_FREE_BYTES = 500_000_000
@@ -27,8 +28,14 @@ def check_setup(settings: Settings) -> dict[str, str]:
         }
     finally:
         ports.database.close()
-    peers = settings.fhir.destinations.items()
-    return found | {f"fhir.destinations.{name}": _peer_trouble(peer.url) for name, peer in peers}
+    for name, listener in settings.hl7.listeners.items():
+        if listener.tls:
+            found[f"hl7.listeners.{name}.tls"] = _certificate_trouble(name, listener)
+    for name, peer in settings.fhir.destinations.items():
+        found[f"fhir.destinations.{name}"] = _peer_trouble(peer.url)
+    for name, one in settings.hl7.destinations.items():
+        found[f"hl7.destinations.{name}"] = _peer_trouble(f"mllp://{one.host}:{one.port}")
+    return found
 
 
 def addresses() -> tuple[str, ...]:
@@ -48,6 +55,14 @@ def database_trouble(ports: Ports) -> str:
     try:
         ports.database.is_current()
     except GatewayError as error:
+        return str(error)
+    return ""
+
+
+def _certificate_trouble(name: str, listener: Listener) -> str:
+    try:
+        hl7_certificates(name, listener)
+    except Invalid as error:
         return str(error)
     return ""
 
