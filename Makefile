@@ -7,7 +7,7 @@ ARGS   ?=
 BIN := $(VENV)/bin
 PIP  = "$(BIN)/python" -m pip --disable-pip-version-check --quiet --no-input
 
-.PHONY: help run demo test check bench clean
+.PHONY: help run demo test check bench fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,7 +15,8 @@ help:
 	@echo 'make demo     play one order from the RIS to the EHR with simulated parties'
 	@echo 'make test     run every test; installs what the tests need where it may'
 	@echo 'make check    format, lint, types, import contracts'
-	@echo 'make bench    print how long mapping takes here'
+	@echo 'make fuzz     a hundred thousand broken messages (FUZZ_INPUTS, FUZZ_SEED); some minutes'
+	@echo 'make bench    print how long mapping takes here, and how many messages a second get in'
 	@echo 'make clean    remove $(VENV) and what tools left behind; ./var stays'
 	@echo
 	@echo 'ARGS="..." is passed on to the gateway or to pytest. VENV and PYTHON can be set.'
@@ -38,6 +39,11 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@"$(BIN)/python" tests/bench/bench_mapping.py
+	@"$(BIN)/python" tests/bench/bench_search.py
+	@"$(BIN)/python" tests/bench/bench_mllp.py
+
+fuzz: $(VENV)/.installed-dev
+	FUZZ_INPUTS="$${FUZZ_INPUTS:-60000}" "$(BIN)/pytest" tests/fuzz $(ARGS)
 
 clean:
 	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi

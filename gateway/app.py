@@ -7,22 +7,39 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
 
-from gateway.assembly import fhir_destinations, fhir_sources, make_ports
+from gateway.assembly import (
+    feeds,
+    fhir_destinations,
+    fhir_sources,
+    hl7_access,
+    hl7_certificates,
+    hl7_destinations,
+    hl7_doors,
+    hl7_rules,
+    limits,
+    make_ports,
+    rework,
+)
 from gateway.checks import database_trouble, disk_trouble
 from gateway.dicom.server import DicomServer
 from gateway.fhir import inbound as fhir_inbound
 from gateway.fhir.client import Client
 from gateway.fhir.imaging_study import outgoing
 from gateway.flow.complete import complete_now, complete_quiet
-from gateway.flow.deliver import deliver_due
+from gateway.flow.deliver import LEASE, deliver_due
 from gateway.flow.examine import examine_pending
 from gateway.flow.expire import expire_stale
-from gateway.hl7 import inbound as hl7_inbound
+from gateway.flow.settle import settle_received
+from gateway.flow.watch_feeds import LOOK_S, Watcher
+from gateway.hl7 import over_http
+from gateway.hl7.client import Client as Lines
+from gateway.hl7.inbound import receiver
 from gateway.hl7.listener import Listener
 from gateway.imaging.worker import PictureWorker
 from gateway.mapping.registry import Modules
@@ -41,6 +58,7 @@ log = logging.getLogger(__name__)
 
 SERVICES = frozenset({"hl7", "http", "dicom", "workers"})
 _STOP_S = 15.0
+_LOOK_AGAIN_S = 0.5
 
 
 class Gateway:
@@ -63,11 +81,20 @@ class Gateway:
             tell=_log_mappings,
         )
         self._clients = Client(fhir_destinations(settings))
+        self._told = hl7_destinations(settings)
+        self._lines = Lines(self._told)
+        self._watcher = Watcher(self.ports, feeds(settings), limits(settings))
         self._loop = asyncio.new_event_loop()
         self._loop_thread = threading.Thread(target=self._run_loop, name="edges", daemon=True)
         self._stopping = threading.Event()
+        self._rework = rework(settings, lambda: self.modules)
+        self._arrived = threading.Event()  # a message was kept that waits to be mapped
         self._workers: list[threading.Thread] = []
         self._listeners: list[Listener] = []
+        self._inlets = {
+            name: receiver(self.ports, lambda: self.modules, name, hl7_rules(chosen), self._arrived.set)
+            for name, chosen in settings.hl7.listeners.items()
+        }
         self._dicom: DicomServer | None = None
         self._site: Starlette | None = None
         self._http: uvicorn.Server | None = None
@@ -96,6 +123,7 @@ class Gateway:
     def close(self) -> None:
         """Nothing new is taken, what is in hand is finished, every thread and process has ended."""
         self._stopping.set()
+        self._arrived.set()
         if self._loop_thread.is_alive():
             self._await(self._close_edges())
             if self._http_done is not None:
@@ -104,6 +132,7 @@ class Gateway:
             self._loop_thread.join(_STOP_S)
         if self._dicom is not None:
             self._dicom.close()
+        self._lines.close()  # nobody waits for an answer any more
         self._pictures.close()  # what it was at is examined again at the next start
         for worker in self._workers:
             worker.join(_STOP_S)
@@ -136,6 +165,7 @@ class Gateway:
         if not self.modules.names:
             raise Invalid(f"mappings.folder: no usable mapping module in {self.settings.mappings.folder}")
         self._loop_thread.start()
+        settle_received(self.ports, self._rework.interpret)  # before anything newer comes in
         if "dicom" in self.only:
             self._start_dicom()
         if "hl7" in self.only:
@@ -143,6 +173,7 @@ class Gateway:
         if "http" in self.only:
             self._start_http()
         self._start_worker("mappings", 1.0, self._mappings.look)
+        self._start_worker("watch", LOOK_S, self._watcher.look)
         if "workers" in self.only:
             self._start_workers()
         log.info("gateway.started", extra={"services": sorted(self.only)})
@@ -166,11 +197,13 @@ class Gateway:
                 name=name,
                 bind=chosen.bind,
                 port=chosen.port,
-                receive=hl7_inbound.receiver(
-                    self.ports, lambda: self.modules, name, fallback_charset=chosen.fallback_charset
-                ),
+                receive=self._inlets[name],
                 max_bytes=chosen.max_megabytes * 1024 * 1024,
                 max_connections=chosen.max_connections,
+                frame_timeout_s=chosen.frame_timeout_seconds,
+                access=hl7_access(chosen),
+                certificates=hl7_certificates(name, chosen),
+                connected=partial(self.ports.tally.count, "connections", name),
             )
             with _opening(f"hl7.listeners.{name}.port"):
                 await listener.start()
@@ -188,7 +221,10 @@ class Gateway:
         self._http_done = asyncio.run_coroutine_threadsafe(self._http.serve(sockets=[opened]), self._loop)
 
     def _page(self) -> Starlette:
-        more = fhir_inbound.routes(self.ports, lambda: self.modules, fhir_sources(self.settings))
+        more = [
+            *fhir_inbound.routes(self.ports, lambda: self.modules, fhir_sources(self.settings)),
+            *over_http.routes(hl7_doors(self.settings, self._inlets), self.ports.clock),
+        ]
         self._site = web.build(
             self.ports,
             site_name=self.settings.site.name,
@@ -199,6 +235,9 @@ class Gateway:
             secure_cookies=self.settings.http.secure_cookies,
             mappings=self._mappings,
             read=self._read,
+            rework=self._rework,
+            watcher=self._watcher,
+            metrics_token=self.settings.watch.metrics_token,
         )
         return self._site
 
@@ -207,6 +246,12 @@ class Gateway:
         listener = self.settings.hl7.listeners.get(message.source)
         return read_stored(message, fallback=listener.fallback_charset if listener else "cp1252")
 
+    def _settle(self) -> None:
+        """What was kept is mapped, as soon as it is there; what another process kept a little later."""
+        self._arrived.wait(_LOOK_AGAIN_S)
+        self._arrived.clear()
+        settle_received(self.ports, self._rework.interpret)
+
     def _news(self, study: Study, orders: tuple[Order, ...]) -> tuple[Outgoing, ...]:
         return outgoing(study, orders, fhir_destinations(self.settings), self.ports.zone)
 
@@ -214,11 +259,22 @@ class Gateway:
         jobs: tuple[tuple[str, float, Callable[[], object]], ...] = (
             ("examine", 0.3, lambda: examine_pending(self.ports, self._pictures.examine)),
             ("complete", 0.5, lambda: complete_quiet(self.ports, self._news)),
-            ("deliver", 0.5, lambda: deliver_due(self.ports, self._clients.send)),
+            ("settle", 0.0, self._settle),
             ("expire", 300.0, lambda: expire_stale(self.ports)),
         )
         for name, pause_s, job in jobs:
             self._start_worker(name, pause_s, job)
+        self._start_deliveries()
+
+    def _start_deliveries(self) -> None:
+        """A worker for each destination, so that none waits for another, and one for those that are no more."""
+        sends = dict.fromkeys(self.settings.fhir.destinations, (self._clients.send, LEASE))
+        sends |= {one.name: (self._lines.send, max(LEASE, one.longest_send)) for one in self._told}
+        for name, (send, lease) in sends.items():
+            serve = partial(deliver_due, self.ports, send, to=name, lease=lease)
+            self._start_worker(f"deliver {name}", 0.5, partial(serve, is_stopping=self._stopping.is_set))
+        rest = partial(deliver_due, self.ports, self._clients.send, apart_from=tuple(sends))
+        self._start_worker("deliver", 5.0, rest)
 
     def _start_worker(self, name: str, pause_s: float, job: Callable[[], object]) -> None:
         worker = threading.Thread(target=self._repeat, args=(name, pause_s, job), name=name, daemon=True)

@@ -1,19 +1,34 @@
 """The configuration becomes what the verbs and the edges are given."""
 
 import uuid
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from gateway.fhir.auth import Basic, Bearer, Credential, Header, Source
 from gateway.fhir.destination import Destination, Write
 from gateway.flow.ports import Ports
+from gateway.flow.replay import Rework
+from gateway.flow.watch_feeds import Feed, Limits
+from gateway.hl7 import destination as hl7
+from gateway.hl7.access import Access, read_network, read_subject
+from gateway.hl7.inbound import Inlet, Rules
+from gateway.hl7.news import announcer
+from gateway.hl7.outbound import MOST_CONTROL_ID
+from gateway.hl7.over_http import Door
+from gateway.hl7.reading import Expected
+from gateway.hl7.tls import Certificates
+from gateway.mapping.registry import Modules
+from gateway.model.hours import read_hours
 from gateway.model.ids import uid_from_uuid
 from gateway.model.lifecycle import State
+from gateway.model.message import Inbound, Interpretation, Message
 from gateway.model.station import Station
-from gateway.sections import Auth
+from gateway.sections import Auth, Hl7Destination, Listener
 from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.store.files import Files
+from gateway.stored import encode_text, interpret_stored, text_of
 
 
 def make_ports(settings: Settings) -> Ports:
@@ -32,6 +47,31 @@ def make_ports(settings: Settings) -> Ports:
         listed=frozenset({State.SENT, State.STARTED} if settings.worklist.show_started else {State.SENT}),
         quiet=timedelta(seconds=settings.study.quiet_seconds),
         expire_after=timedelta(days=settings.worklist.expire_after_days),
+        announce=announcer(
+            hl7_destinations(settings),
+            lambda: uid_from_uuid(uuid.uuid4())[-MOST_CONTROL_ID:],
+            {name: one.fallback_charset for name, one in settings.hl7.listeners.items()},
+        ),
+    )
+
+
+def rework(settings: Settings, modules: Callable[[], Modules]) -> Rework:
+    """How kept messages are read again, as the listener or source they came from reads them now."""
+    sources = fhir_sources(settings)
+
+    def fallback(message: Message | Inbound) -> str:
+        listener = settings.hl7.listeners.get(message.source)
+        return listener.fallback_charset if listener else Expected().fallback_charset
+
+    def interpret(message: Message | Inbound) -> Interpretation:
+        expected = Expected(fallback_charset=fallback(message))
+        source = sources.get(message.source)
+        return interpret_stored(message, modules(), expected=expected, source=source)
+
+    return Rework(
+        interpret=interpret,
+        text=lambda message: text_of(message, fallback=fallback(message)),
+        encode=lambda message, text: encode_text(message, text, fallback=fallback(message)),
     )
 
 
@@ -66,6 +106,87 @@ def fhir_destinations(settings: Settings) -> tuple[Destination, ...]:
     )
 
 
+def hl7_rules(chosen: Listener) -> Rules:
+    """What a listener takes, and how it answers."""
+    return Rules(
+        expected=Expected(
+            fallback_charset=chosen.fallback_charset,
+            senders=frozenset(chosen.senders),
+            processing_ids=frozenset(chosen.processing_ids),
+            versions=frozenset(chosen.versions),
+        ),
+        is_hold_an_error=chosen.hold_answer == "error",
+        is_deferred=chosen.ack == "after-commit",
+    )
+
+
+def hl7_access(chosen: Listener) -> Access:
+    """Who may connect to a listener."""
+    return Access(
+        networks=tuple(read_network(one) for one in chosen.allow),
+        subjects=tuple(read_subject(one) for one in chosen.allow_subjects),
+    )
+
+
+def hl7_certificates(name: str, chosen: Listener) -> Certificates | None:
+    """What a listener does TLS with; None when it does none. Raises Invalid, with the key to mend."""
+    if chosen.tls is None:
+        return None
+    return Certificates(
+        name=f"hl7.listeners.{name}.tls",
+        certificate=chosen.tls.certificate,
+        key=chosen.tls.key,
+        client_ca=chosen.tls.client_ca,
+    )
+
+
+def hl7_doors(settings: Settings, inlets: Mapping[str, Inlet]) -> dict[str, Door]:
+    """The listeners that are reached by HTTP too: without a secret only those that no other computer reaches."""
+    return {
+        name: Door(
+            inlet=inlets[name],
+            auth=_inbound(chosen.http_auth),
+            access=hl7_access(chosen),
+            max_bytes=chosen.max_megabytes * 1024 * 1024,
+        )
+        for name, chosen in settings.hl7.listeners.items()
+        if settings.http.is_local or not chosen.http_auth.is_none
+    }
+
+
+def hl7_destinations(settings: Settings) -> tuple[hl7.Destination, ...]:
+    """Who is told about orders and studies by HL7 v2."""
+    return tuple(
+        hl7.Destination(
+            name=name,
+            host=one.host,
+            port=one.port,
+            sources=frozenset(one.sources or settings.hl7.listeners),
+            zone=ZoneInfo(one.timezone or settings.site.timezone),
+            tls=_tls(one) if one.tls else None,
+            sender=(one.sending_application, one.sending_facility),
+            receiver=(one.receiving_application, one.receiving_facility),
+            processing=one.processing,
+            version=one.version,
+            charset=one.charset,
+            events=frozenset(one.events),
+            order_message=one.order_message,
+            study_uid=one.study_uid,
+            result_status=one.result_status,
+            echo=one.echo,
+            ack_timeout=timedelta(seconds=one.ack_timeout_seconds),
+            max_errors=one.max_errors,
+        )
+        for name, one in settings.hl7.destinations.items()
+    )
+
+
+def _tls(one: Hl7Destination) -> hl7.Tls:
+    return hl7.Tls(
+        ca=one.tls_ca, certificate=one.tls_certificate, key=one.tls_key, name=one.tls_name or one.host
+    )
+
+
 def _same_server(settings: Settings, name: str, url: str) -> frozenset[str]:
     """The sources on the destination's own server: those with its base URL and, where it gives none, its name."""
     sources = settings.fhir.sources.items()
@@ -80,3 +201,22 @@ def _credential(auth: Auth) -> Credential | None:
     if auth.basic is not None:
         return Basic(user=auth.basic[0], password=auth.basic[1])
     return Header(name=auth.header[0], value=auth.header[1]) if auth.header is not None else None
+
+
+def feeds(settings: Settings) -> tuple[Feed, ...]:
+    """The listeners, and how long each may be silent."""
+    return tuple(
+        Feed(
+            name=name,
+            quiet_after=timedelta(minutes=one.quiet_minutes) if one.quiet_minutes else None,
+            hours=read_hours(one.hours),
+        )
+        for name, one in settings.hl7.listeners.items()
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """When a number is too large."""
+    watch = settings.watch
+    within = timedelta(minutes=watch.connects_minutes)
+    return Limits(held=watch.max_held, connects=watch.max_connects, within=within)

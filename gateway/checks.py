@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gateway.assembly import make_ports
+from gateway.assembly import hl7_certificates, make_ports
 from gateway.flow.ports import Ports
 from gateway.mapping.registry import Modules
-from gateway.model.errors import GatewayError
+from gateway.model.errors import GatewayError, Invalid
+from gateway.sections import Listener
 from gateway.settings import Settings
 
 LEAST_FREE_BYTES = 500_000_000
@@ -38,8 +39,13 @@ def check_setup(settings: Settings) -> Setup:
         }
     finally:
         ports.database.close()
-    peers = settings.fhir.destinations.items()
-    found |= {f"fhir.destinations.{name}": _peer_trouble(peer.url) for name, peer in peers}
+    for name, listener in settings.hl7.listeners.items():
+        if listener.tls:
+            found[f"hl7.listeners.{name}.tls"] = _certificate_trouble(name, listener)
+    for name, peer in settings.fhir.destinations.items():
+        found[f"fhir.destinations.{name}"] = _peer_trouble(peer.url)
+    for name, one in settings.hl7.destinations.items():
+        found[f"hl7.destinations.{name}"] = _peer_trouble(f"mllp://{one.host}:{one.port}")
     return Setup(troubles=found, warnings=modules.warnings)
 
 
@@ -60,6 +66,14 @@ def database_trouble(ports: Ports) -> str:
     try:
         ports.database.is_current()
     except GatewayError as error:
+        return str(error)
+    return ""
+
+
+def _certificate_trouble(name: str, listener: Listener) -> str:
+    try:
+        hl7_certificates(name, listener)
+    except Invalid as error:
         return str(error)
     return ""
 

@@ -14,19 +14,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway import listing, logs, map_commands, simulate_commands
+from gateway import listing, logs, map_commands, merge_commands, message_commands, simulate_commands
 from gateway.app import SERVICES, Gateway
 from gateway.assembly import make_ports
 from gateway.checks import addresses, check_setup
 from gateway.flow import admit, deliver, release
 from gateway.flow.ports import Ports
 from gateway.model.errors import Conflict, GatewayError, Invalid, NotFound
-from gateway.model.ids import DeliveryId, MessageId, OrderId
+from gateway.model.ids import DeliveryId, OrderId
 from gateway.model.lifecycle import Step, is_allowed
 from gateway.model.order import Order
 from gateway.model.user import Role
 from gateway.settings import Settings, load
-from gateway.store import inbox, orders, outbox, users
+from gateway.store import orders, outbox, users
 
 ACTOR = "cli"
 
@@ -37,13 +37,13 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 orders_app = typer.Typer(no_args_is_help=True, help="List, show, send, recall and cancel orders.")
-messages_app = typer.Typer(no_args_is_help=True, help="List and show what senders sent.")
 deliveries_app = typer.Typer(no_args_is_help=True, help="List and retry what other systems are told.")
 user_app = typer.Typer(no_args_is_help=True, help="Add people, change passwords.")
 db_app = typer.Typer(no_args_is_help=True, help="Upgrade and back up the database.")
 for name, part in (
     ("orders", orders_app),
-    ("messages", messages_app),
+    ("messages", message_commands.app),
+    ("merges", merge_commands.app),
     ("deliveries", deliveries_app),
     ("user", user_app),
     ("map", map_commands.app),
@@ -176,24 +176,6 @@ def recall_order(accession: str) -> None:
 def cancel_order(accession: str) -> None:
     """Cancel the orders with that accession number."""
     _for_accession(accession, Step.CANCEL, lambda ports, order: release.cancel(ports, order, actor=ACTOR))
-
-
-@messages_app.command("list")
-def list_messages(as_json: AsJson = False) -> None:
-    """The newest messages and what became of them."""
-    with _ports() as ports, ports.database.read() as tx:
-        _print([listing.message_row(message) for message in inbox.newest(tx)], as_json)
-
-
-@messages_app.command("show")
-def show_message(message_id: int) -> None:
-    """One message as it came, and what we answered."""
-    with _ports() as ports, ports.database.read() as tx:
-        message = inbox.show(tx, MessageId(message_id))
-    for title, raw in (("received", message.raw), ("answered", message.answer)):
-        out.print(f"--- {title}")
-        out.print(raw.decode("utf-8", "backslashreplace").replace("\r", "\n"), markup=False)
-    out.print(f"--- {message.state}{': ' + message.reason if message.reason else ''}", markup=False)
 
 
 @deliveries_app.command("list")

@@ -7,6 +7,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.flow.ports import Release
+from gateway.hl7.access import read_network, read_subject
+from gateway.hl7.charset import codec_of
+from gateway.hl7.destination import Event, StudyUid
+from gateway.model.errors import Invalid
+from gateway.model.hours import read_hours
 
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
 
@@ -32,14 +37,49 @@ def _zone(name: str) -> str:
     return name
 
 
+def _hours(text: str) -> str:
+    try:
+        read_hours(text)
+    except Invalid as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _network(text: str) -> str:
+    try:
+        read_network(text)
+    except Invalid as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _subject(text: str) -> str:
+    try:
+        read_subject(text)
+    except Invalid as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 def _http_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError("an address that begins with http:// or https://")
     return url.rstrip("/")
 
 
+def _msh_18(name: str) -> str:
+    try:
+        codec_of(name)
+    except Invalid:
+        raise ValueError("no character set of HL7 table 0211, such as UNICODE UTF-8 or 8859/1") from None
+    return name
+
+
+Charset = Annotated[str, AfterValidator(_msh_18)]
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Url = Annotated[str, AfterValidator(_http_url)]
+Network = Annotated[str, AfterValidator(_network)]  # "10.0.0.0/8", "192.0.2.7"
+Subject = Annotated[str, AfterValidator(_subject)]  # "CN=ris,O=Hospital"
 
 
 class _Section(BaseModel):
@@ -66,6 +106,11 @@ class Http(_Section):
     bind: str = "0.0.0.0"
     port: Port = 5000
     secure_cookies: bool = False  # true behind a TLS proxy: the session cookie then never travels in clear
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs on this computer can connect."""
+        return self.bind in {"127.0.0.1", "::1", "localhost"}
 
 
 class Dicom(_Section):
@@ -94,30 +139,6 @@ class Mappings(_Section):
     reload: Literal["auto", "manual"] = "auto"  # manual: somebody activates it on the page
 
 
-class Listener(_Section):
-    """An MLLP port that takes HL7 v2 messages."""
-
-    port: Port
-    bind: str = "0.0.0.0"
-    fallback_charset: str = "cp1252"  # for bytes that are neither what MSH-18 says nor UTF-8
-    max_megabytes: int = Field(default=16, ge=1, le=512)
-    max_connections: int = Field(default=50, ge=1)
-
-
-class Hl7(_Section):
-    """Who may send HL7 v2."""
-
-    listeners: dict[str, Listener] = {"ris": Listener(port=2575)}
-
-
-class Station(_Section):
-    """A machine."""
-
-    ae_title: AeTitle
-    name: str = ""
-    modality: str = ""
-
-
 class Auth(_Section):
     """How one side proves who it is: one of these."""
 
@@ -143,6 +164,122 @@ class Auth(_Section):
     def is_none(self) -> bool:
         """Whether nothing is asked or given."""
         return self.bearer is None and self.basic is None and self.header is None
+
+
+class ListenerTls(_Section):
+    """A listener's certificate files (PEM); with `client_ca` each client must show one signed by it."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class Listener(_Section):
+    """An MLLP port that takes HL7 v2 messages."""
+
+    port: Port
+    bind: str = "0.0.0.0"
+    fallback_charset: str = "cp1252"  # for bytes that are neither what MSH-18 says nor UTF-8
+    max_megabytes: int = Field(default=16, ge=1, le=512)
+    max_connections: int = Field(default=50, ge=1)
+    quiet_minutes: int = Field(default=0, ge=0)  # silent for longer in `hours` is reported; 0: never
+    hours: Annotated[str, AfterValidator(_hours)] = ""  # "Mon-Fri 07:00-19:00"; "": always
+    frame_timeout_seconds: float = Field(default=30, gt=0)  # a message that has begun must go on within
+    tls: ListenerTls | None = None
+    allow: tuple[Network, ...] = ()  # none: everybody
+    allow_subjects: tuple[Subject, ...] = ()  # of the clients' certificates; none: every one that is verified
+    senders: tuple[str, ...] = ()  # "MSH-3|MSH-4"; none: all. So with the next two
+    processing_ids: tuple[str, ...] = ()  # MSH-11.1
+    versions: tuple[str, ...] = ()  # MSH-12.1
+    ack: Literal["after-mapping", "after-commit"] = "after-mapping"  # when the answer leaves
+    hold_answer: Literal["accept", "error"] = "accept"  # what is said to a message that waits for a person
+    http_auth: Auth = Auth()  # for POST /hl7/NAME
+
+    @field_validator("http_auth")
+    @classmethod
+    def _checkable(cls, auth: Auth) -> Auth:
+        if auth.header is not None:
+            raise ValueError("a sender proves itself by bearer or basic")
+        return auth
+
+    @model_validator(mode="after")
+    def _subjects_are_shown(self) -> Self:
+        if self.allow_subjects and (self.tls is None or self.tls.client_ca is None):
+            raise ValueError("allow_subjects: needs tls.client_ca, else no client shows a certificate")
+        return self
+
+
+class WatchSection(_Section):
+    """When a person should look, and who may read the figures."""
+
+    max_held: int = Field(default=20, ge=0)  # messages that wait for a person
+    max_connects: int = Field(default=20, ge=1)  # of one listener's senders, in connects_minutes
+    connects_minutes: int = Field(default=10, ge=1, le=24 * 60)
+    metrics_token: str = ""  # for /metrics; "": only programs on this computer may read them
+
+
+class Hl7Destination(_Section):
+    """Who is told about orders and studies by HL7 v2."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
+    tls: bool = False
+    tls_ca: Path | None = None  # none: the computer's own authorities
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None  # none: it stands in the file of the certificate
+    tls_name: str = ""  # the name in the server's certificate; empty: the host
+    sending_application: str = "GATEWAY"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    processing: Literal["P", "T", "D"] = "P"
+    version: Literal["2.3.1", "2.4", "2.5.1"] = "2.5.1"
+    charset: Charset = "UNICODE UTF-8"
+    timezone: str = ""  # empty: the site's
+    events: tuple[Event, ...] = (
+        Event.STARTED,
+        Event.COMPLETED,
+        Event.CANCELLED,
+        Event.DISCONTINUED,
+        Event.RESULTS,
+    )
+    order_message: Literal["ORM^O01", "OMG^O19"] = "ORM^O01"
+    study_uid: StudyUid = StudyUid.AUTO
+    result_status: Literal["F", "P"] = "F"
+    sources: tuple[str, ...] = ()  # empty: every listener
+    echo: bool = False
+    ack_timeout_seconds: float = Field(default=30, gt=0, le=600)
+    max_errors: int = Field(default=5, ge=1)
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_or_none(cls, name: str) -> str:
+        return _zone(name) if name else ""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.order_message == "OMG^O19" and self.version == "2.3.1":
+            raise ValueError("order_message: OMG^O19 is in HL7 from version 2.4 on")
+        if self.tls_key and not self.tls_certificate:
+            raise ValueError("tls_key: of no use without tls_certificate")
+        if not self.tls and (self.tls_ca or self.tls_certificate or self.tls_name):
+            raise ValueError("tls: must be true for the other tls keys to count")
+        return self
+
+
+class Hl7(_Section):
+    """Who may send HL7 v2, and who is told by it."""
+
+    listeners: dict[str, Listener] = {"ris": Listener(port=2575)}
+    destinations: dict[str, Hl7Destination] = {}
+
+
+class Station(_Section):
+    """A machine."""
+
+    ae_title: AeTitle
+    name: str = ""
+    modality: str = ""
 
 
 class FhirSource(_Section):

@@ -22,6 +22,7 @@ from gateway.sections import (
     Station,
     Store,
     StudySection,
+    WatchSection,
     Worklist,
 )
 
@@ -50,6 +51,7 @@ class Settings(BaseSettings):
     fhir: Fhir = Fhir()
     study: StudySection = StudySection()
     pictures: Pictures = Pictures()
+    watch: WatchSection = WatchSection()
     log: Log = Log()
 
     @classmethod
@@ -66,18 +68,32 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        faults = [*self._open_sources(), *self._twice()]
+        faults = [*self._open_sources(), *self._twice(), *self._told()]
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
     def _open_sources(self) -> list[str]:
-        if self.http.bind in ("127.0.0.1", "::1", "localhost"):
+        if self.http.is_local:
             return []
         return [
             f"fhir.sources.{name}.auth: required, because http.bind is open to other computers"
             for name, source in self.fhir.sources.items()
             if source.auth.is_none
+        ]
+
+    def _told(self) -> list[str]:
+        hl7 = self.hl7.destinations
+        both = sorted(hl7.keys() & self.fhir.destinations.keys())
+        known = self.hl7.listeners.keys() | self.fhir.sources.keys()
+        return [
+            *(f"hl7.destinations.{name}: a destination of FHIR has the same name" for name in both),
+            *(
+                f"hl7.destinations.{name}.sources: there is no listener or source '{source}'"
+                for name, one in hl7.items()
+                for source in one.sources
+                if source not in known
+            ),
         ]
 
     def _twice(self) -> list[str]:

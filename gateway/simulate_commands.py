@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from gateway.model.errors import Invalid
-from gateway.simulate import ehr, machine, ris
+from gateway.simulate import ehr, machine, ris, ris_inbox
 
 app = typer.Typer(no_args_is_help=True, help="Play one of the outside parties.")
 machine_app = typer.Typer(no_args_is_help=True, help="Play an imaging machine.")
@@ -23,9 +23,19 @@ Called = Annotated[str, typer.Option("--called", help="The AE title of the other
 
 
 @app.command("ris")
-def send_files(files: list[Path], to: To) -> None:
-    """Send HL7 v2 messages from files and print the acknowledgements."""
-    sent = ris.send_files(files, *read_address(to))
+def play_ris(
+    files: Annotated[list[Path] | None, typer.Argument(help="Messages to send.")] = None,
+    to: Annotated[str, typer.Option(help="HOST:PORT of the other side.")] = "",
+    listen: Annotated[
+        int | None, typer.Option(help="Be told about orders on this port, until stopped.")
+    ] = None,
+    answer: Annotated[str, typer.Option(help="AA, AE or AR to what comes in.")] = "AA",
+) -> None:
+    """Send HL7 v2 messages from files and print the acknowledgements, or take messages and print them."""
+    if listen is not None:
+        ris_inbox.serve(listen, answer=answer, show=lambda text: out.print(text, markup=False))
+        return
+    sent = ris.send_files(files or [], *read_address(to))
     for one in sent:
         out.print(f"{one.control_id}: {one.code} {one.text}".rstrip(), markup=False)
     if not all(one.is_accepted for one in sent):

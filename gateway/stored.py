@@ -4,13 +4,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.fhir.auth import Source
 from gateway.fhir.classify import read_arrival
+from gateway.fhir.interpret import understand
 from gateway.fhir.references import graph
 from gateway.hl7 import charset
+from gateway.hl7.framing import End
+from gateway.hl7.inbound import interpret
+from gateway.hl7.reading import FLAWS, Expected, read
+from gateway.mapping.registry import Modules
 from gateway.mapping.replay import Readable
 from gateway.model.er7 import read_er7
 from gateway.model.errors import Invalid, Malformed
-from gateway.model.message import Message, Protocol
+from gateway.model.message import Inbound, Interpretation, Message, Protocol
 
 _NEXT_MESSAGE = re.compile(rb"(?:^|(?<=[\r\n\x0b]))(?=MSH[^A-Za-z0-9])")
 _FRAME_BYTES = b"\x0b\x1c\r\n \t"
@@ -19,6 +25,66 @@ _FRAME_BYTES = b"\x0b\x1c\r\n \t"
 def read_stored(message: Message, *, fallback: str = "cp1252") -> Readable:
     """The stored message. Raises Malformed when it cannot be read."""
     return _read_hl7(message.raw, fallback) if message.protocol is Protocol.HL7V2 else _read_fhir(message.raw)
+
+
+def interpret_stored(
+    message: Message | Inbound,
+    modules: Modules,
+    *,
+    expected: Expected | None = None,
+    source: Source | None = None,
+) -> Interpretation:
+    """What the message means with these modules, as its edge would understand it now.
+
+    One that came incomplete stays so. `source` is the FHIR source it came from; None when it is configured no longer.
+    """
+    if message.protocol is Protocol.HL7V2:
+        reason = message.reason if isinstance(message, Message) else ""
+        end = next((end for end, (_, text) in FLAWS.items() if text in reason), End.WHOLE)
+        return interpret(read(message.raw, end, expected or Expected()), modules)
+    unknown = Source(name=message.source, auth=None)
+    return understand(message.raw, source or unknown, modules).interpretation
+
+
+def text_of(message: Message, *, fallback: str = "cp1252") -> str:
+    """The message for a person to edit: HL7 with a segment on each line, FHIR as it was written."""
+    if message.protocol is Protocol.FHIR:
+        return message.raw.decode("utf-8-sig", errors="replace")
+    try:
+        text = charset.decode(message.raw, fallback=fallback).text
+    except Malformed:
+        text = message.raw.decode("latin-1")
+    return "\n".join(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+
+
+def encode_text(message: Message, text: str, *, fallback: str = "cp1252") -> bytes:
+    """Edited text as bytes, in the character set that it names or that the message was read in.
+
+    Raises Invalid when it has characters that the set cannot hold, for those would be lost in silence.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    if message.protocol is Protocol.FHIR:
+        return lines.encode()
+    segments = lines.rstrip("\n").replace("\n", "\r") + "\r"
+    head = segments.partition("\r")[0]
+    codecs = (_codec(message.raw, fallback), _codec(head.encode(), fallback))
+    is_same_head = text_of(message, fallback=fallback).partition("\n")[0] == head
+    for codec in codecs if is_same_head else codecs[::-1]:
+        try:
+            raw = segments.encode(codec)
+            if charset.decode(raw, fallback=fallback).text == segments:
+                return raw
+        except (UnicodeEncodeError, Malformed):
+            continue
+    raise Invalid(f"text: has characters that {charset.FIELD} of the message cannot hold")
+
+
+def _codec(raw: bytes, fallback: str) -> str:
+    """The codec that reads the message."""
+    try:
+        return charset.decode(raw, fallback=fallback).codec
+    except Malformed:
+        return fallback
 
 
 def read_messages(path: Path, *, fallback: str = "cp1252") -> Iterator[Readable]:

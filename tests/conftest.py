@@ -20,6 +20,7 @@ from gateway.model.lifecycle import State
 from gateway.model.message import Inbound, Keys, MessageState, Protocol
 from gateway.model.order import ModuleRef, Order, Value
 from gateway.model.patient import Patient
+from gateway.model.search import Found
 from gateway.model.station import Station
 from gateway.store import inbox, orders, patients
 from gateway.store.database import Database
@@ -205,7 +206,7 @@ def order_factory(ports: Ports) -> OrderFactory:
                 state=MessageState.MAPPED,
                 reason="",
                 module="test",
-                found=inbox.Found(accession=accession, patient_id=patient_id),
+                found=Found(accession=accession, patient_id=patient_id),
             )
             order = Order(
                 id=OrderId(0),

@@ -19,6 +19,12 @@ log = logging.getLogger(__name__)
 
 def store(event: Event, ports: Ports) -> int | Dataset:
     """The status of a C-STORE request. Success leaves only when the object is durable; on failure nothing is left."""
+    answer = _store(event, ports)
+    ports.tally.count("images", "stored" if answer == status.SUCCESS else "refused")
+    return answer
+
+
+def _store(event: Event, ports: Ports) -> int | Dataset:
     try:
         incoming = _claimed(event)
         try:

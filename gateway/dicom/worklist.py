@@ -35,14 +35,18 @@ def find(event: Event, ports: Ports) -> Iterator[Response]:
         wanted = query(asked.keys)
         found = _found(ports, wanted)
         yield from _responses(event, ports, asked, wanted.others, found)
+        ports.tally.count("worklist_queries", "answered")
     except Malformed as error:
         log.warning("worklist.refused", extra={"peer": peer, "reason": str(error)})
+        ports.tally.count("worklist_queries", "refused")
         yield status.with_comment(status.FIND_IDENTIFIER_UNFIT, str(error)), None
     except Unavailable as error:
         log.error("worklist.unavailable", extra={"peer": peer, "error": type(error.__cause__).__name__})
+        ports.tally.count("worklist_queries", "failed")
         yield status.with_comment(status.FIND_OUT_OF_RESOURCES, "the worklist cannot be read now"), None
     except Exception:
         log.exception("worklist.failed", extra={"peer": peer})
+        ports.tally.count("worklist_queries", "failed")
         yield status.with_comment(status.FIND_UNABLE, "a fault of the worklist's own"), None
 
 

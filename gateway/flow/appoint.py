@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from gateway.flow import step
+from gateway.flow.announce import announce
 from gateway.flow.occasion import Occasion, released
+from gateway.flow.order_of_news import newest
 from gateway.flow.ports import Release
 from gateway.model.lifecycle import FINAL, State, Step
 from gateway.model.order import Order, OrderRequest
@@ -25,11 +27,14 @@ def unschedule(occasion: Occasion, order: Order) -> Order:
         occasion.doubts.append(f"the appointment of order {order.id} was taken back, but it is {order.state}")
         return order
     attributes = {keyword: value for keyword, value in order.attributes.items() if keyword != _START}
-    bare = replace(order, attributes=attributes, start=None, has_time=False, updated_at=occasion.at)
+    bare = replace(
+        order, attributes=attributes, start=None, has_time=False, updated_at=occasion.at,
+        told_at=newest(order.told_at, occasion.sent),
+    )  # fmt: skip
     if order.state is State.SENT:
         bare = step.take(
             occasion.tx, bare, Step.RECALL, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at,
-            local=("", ""),
+            ports=occasion.ports, local=("", ""),
         )  # fmt: skip
     else:
         bare = orders.save(occasion.tx, bare, ("", ""))
@@ -49,13 +54,13 @@ def arrive(occasion: Occasion, order: Order) -> Order:
         return order
     here = orders.save(occasion.tx, replace(order, arrived_at=occasion.at, updated_at=occasion.at))
     step.record(occasion.tx, here, "order.arrive", occasion.actor, occasion.evidence, occasion.at)
+    announce(occasion.tx, occasion.ports, here, "order.arrive", occasion.evidence, occasion.at)
     return released(occasion, here, Release.ON_ARRIVAL)
 
 
 def arrived_orders(occasion: Occasion, request: OrderRequest) -> tuple[Order, ...]:
     """The orders of today that a patient's arrival means, when the message names the patient and no order."""
-    patient_id = request.text("PatientID")
-    known = patients.find(occasion.tx, patient_id, request.text("IssuerOfPatientID")) if patient_id else None
+    known = patients.of_identity(occasion.tx, request.text("PatientID"), request.text("IssuerOfPatientID"))
     if known is None:
         occasion.passed.append(NOT_TODAY)
         return ()
@@ -63,7 +68,9 @@ def arrived_orders(occasion: Occasion, request: OrderRequest) -> tuple[Order, ..
     today = occasion.at.astimezone(zone).date()
     found = tuple(
         order
-        for order in orders.of_patient(occasion.tx, known[0])
+        for order in orders.of_patient(
+            occasion.tx, patients.survivor(occasion.tx, known).row, will_change=True
+        )
         if order.state in _EXPECTED and order.start and order.start.astimezone(zone).date() == today
     )
     if not found:

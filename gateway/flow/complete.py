@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gateway.flow import step
+from gateway.flow.announce import announce
 from gateway.flow.ports import Ports
 from gateway.model.audit import AuditEvent
 from gateway.model.delivery import Outgoing
@@ -45,12 +46,13 @@ def _complete(ports: Ports, study_id: StudyId, render: Render, *, actor: str, la
             at=at, actor=actor, action="study.complete", subject=f"study:{study_id}", detail=""
         )
         audit.record(tx, event)
-        for outgoing in _news(tx, study, _finished(tx, study, actor, at), render):
-            outbox.add(tx, outgoing, at)
+        found = _finished(tx, ports, study, actor, at)
+        if not study.doubt:  # a person must first settle whose study it is
+            _tell(tx, ports, studies.show(tx, study_id), found, render, at)
     return True
 
 
-def _finished(tx: Tx, study: Study, actor: str, at: datetime) -> tuple[Order, ...]:
+def _finished(tx: Tx, ports: Ports, study: Study, actor: str, at: datetime) -> tuple[Order, ...]:
     """The study's orders; those that had started are completed now."""
     if study.order_id is None:
         return ()
@@ -60,13 +62,24 @@ def _finished(tx: Tx, study: Study, actor: str, at: datetime) -> tuple[Order, ..
     found = orders.of_study(tx, linked.study_uid)
     evidence = f"study:{study.id}"
     return tuple(
-        step.take(tx, order, Step.COMPLETE, actor=actor, evidence=evidence, at=at)
+        step.take(tx, order, Step.COMPLETE, actor=actor, evidence=evidence, at=at, ports=ports)
         if order.state is State.STARTED
         else order
         for order in found
     )
 
 
-def _news(tx: Tx, study: Study, found: tuple[Order, ...], render: Render) -> tuple[Outgoing, ...]:
-    """What is owed; nothing while a person must first settle whose study it is."""
-    return () if study.doubt else render(studies.show(tx, study.id), found)
+def _tell(
+    tx: Tx,
+    ports: Ports,
+    study: Study,
+    found: tuple[Order, ...],
+    render: Render,
+    at: datetime,
+) -> None:
+    """The news of the study is owed to all who want it."""
+    for outgoing in render(study, found):
+        outbox.add(tx, outgoing, at)
+    linked = next((order for order in found if order.id == study.order_id), None)
+    if linked is not None:
+        announce(tx, ports, linked, "study.complete", f"study:{study.id}", at, study=study, orders=found)

@@ -1,7 +1,7 @@
 """Deliver: what the outbox owes is sent, under a lease, until the other side has it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from gateway.flow.ports import Ports
@@ -18,13 +18,22 @@ FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 900.0
 
 
-def deliver_due(ports: Ports, send: Callable[[Delivery], None]) -> int:
+def deliver_due(
+    ports: Ports,
+    send: Callable[[Delivery], None],
+    *,
+    to: str | None = None,
+    apart_from: Collection[str] = (),
+    lease: timedelta = LEASE,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> int:
     """How many deliveries were tried; 0 when nothing was due.
 
-    `send` raises Unavailable when trying again may help and Refused when it never will.
+    `send` raises Unavailable when trying again may help and Refused when it never will. `to` is the only destination
+    served (None: every one), `apart_from` are those that are not; `lease` is longer than one `send` takes.
     """
     tried = 0
-    while (delivery := _claim(ports)) is not None:
+    while not is_stopping() and (delivery := _claim(ports, lease, to, apart_from)) is not None:
         tried += 1
         _deliver(ports, delivery, send)
     return tried
@@ -48,9 +57,9 @@ def wait_s(attempts: int, *, asked_s: float | None, spread: float) -> float:
     return max(asked_s or 0.0, float(backoff * (0.8 + 0.2 * spread)))
 
 
-def _claim(ports: Ports) -> Delivery | None:
+def _claim(ports: Ports, lease: timedelta, to: str | None, apart_from: Collection[str]) -> Delivery | None:
     with ports.database.write() as tx:
-        return outbox.claim(tx, ports.clock(), LEASE)
+        return outbox.claim(tx, ports.clock(), lease, to=to, apart_from=apart_from)
 
 
 def _deliver(ports: Ports, delivery: Delivery, send: Callable[[Delivery], None]) -> None:
@@ -77,3 +86,4 @@ def _settle(
     log.log(logging.WARNING if error else logging.INFO, f"delivery.{state}", extra=extra)
     with ports.database.write() as tx:
         outbox.settle(tx, delivery, state, at=ports.clock(), next_at=next_at, error=error)
+    ports.tally.count("deliveries", delivery.destination, state)

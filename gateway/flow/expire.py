@@ -14,5 +14,5 @@ def expire_stale(ports: Ports) -> int:
         changes.forget(tx, at)
         stale = orders.before(tx, (State.SCHEDULED, State.SENT), f"{oldest:%Y%m%d}", oldest)
         for order in stale:
-            step.take(tx, order, Step.EXPIRE, actor="gateway", evidence="its day is past", at=at)
+            step.take(tx, order, Step.EXPIRE, actor="gateway", evidence="its day is past", at=at, ports=ports)
     return len(stale)

@@ -7,8 +7,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from gateway.flow import step
+from gateway.flow.belong import is_same_person
 from gateway.flow.ports import Ports
-from gateway.model.ids import StudyId
+from gateway.model.ids import OrderId, StudyId, Uid
 from gateway.model.lifecycle import State, Step, is_allowed
 from gateway.model.order import Order
 from gateway.model.study import Received, Study
@@ -64,7 +65,7 @@ def _file(tx: Tx, ports: Ports, received: Received, written: Path, stored: studi
         is_settled = study.order_id is not None and study.patient_id == received.patient_id
         if not is_settled and not study.doubt:  # a doubt stays until a person settles it
             _link(tx, study, received, at)
-        _start(tx, study_id, received, at)
+        _start(tx, ports, study_id, received, at)
     except BaseException:
         ports.files.discard(path)
         raise
@@ -92,18 +93,32 @@ def _offset(text: str) -> timezone | None:
     return timezone(-span if text[0] == "-" else span) if span < timedelta(hours=24) else None
 
 
+def link_again(tx: Tx, ports: Ports, study: Study, *, actor: str, at: datetime) -> OrderId | None:
+    """The order of a study that belonged to none, now that more is known of its patient; None when still none.
+
+    The order starts, and the study completes anew, so that whoever waits for it is told.
+    """
+    found = _claimed(tx, study.study_uid, study)
+    if not found:
+        return None
+    modality = study.series[0].modality if study.series else ""
+    best = _nearest(found, study.calling_ae, modality)
+    if not _is_his(tx, best, study) or best.state in (State.CANCELLED, State.DISCONTINUED):
+        return None
+    studies.link(tx, study.id, best.id, "", at)
+    studies.reopen(tx, study.id)
+    if best.state is not State.STARTED and is_allowed(best.state, Step.START):
+        step.take(tx, best, Step.START, actor=actor, evidence=f"study:{study.id}", at=at, ports=ports)
+    return best.id
+
+
 def _link(tx: Tx, study: Study, received: Received, at: datetime) -> None:
     """The study linked by its UID, else by accession number and patient; any contradiction becomes a doubt."""
-    by_uid = orders.of_study(tx, study.study_uid)
-    found = by_uid or tuple(
-        order
-        for order in orders.of_accession(tx, received.accession)
-        if received.accession and order.patient.patient_id == received.patient_id
-    )
+    found = _claimed(tx, study.study_uid, received)
     if not found:
         return
-    best = _nearest(found, received)
-    if best.patient.patient_id != received.patient_id or study.patient_id != received.patient_id:
+    best = _nearest(found, received.calling_ae, received.modality)
+    if not _is_his(tx, best, received) or not _is_his(tx, best, study):
         doubt = f"the images name another patient than order {best.id}, whose study they claim to be"
         studies.link(tx, study.id, None, doubt, at)
     elif best.state in (State.CANCELLED, State.DISCONTINUED):
@@ -112,27 +127,43 @@ def _link(tx: Tx, study: Study, received: Received, at: datetime) -> None:
         studies.link(tx, study.id, best.id, "", at)
 
 
-def _nearest(found: tuple[Order, ...], received: Received) -> Order:
+def _claimed(tx: Tx, study_uid: Uid, images: Received | Study) -> tuple[Order, ...]:
+    """The orders whose study the images say they are: by its UID, else by accession number and patient."""
+    by_uid = orders.of_study(tx, study_uid)
+    if by_uid or not images.accession:
+        return by_uid
+    return tuple(order for order in orders.of_accession(tx, images.accession) if _is_his(tx, order, images))
+
+
+def _is_his(tx: Tx, order: Order, images: Received | Study) -> bool:
+    """Whether the images name the order's patient, by this or by an identifier that was merged with it."""
+    return order.patient.patient_id == images.patient_id or is_same_person(
+        tx, order.patient_row, images.patient_id, images.issuer
+    )
+
+
+def _nearest(found: tuple[Order, ...], calling_ae: str, modality: str) -> Order:
     """Of sister steps, the one for this machine, else for this modality, else one that still runs."""
 
     def distance(order: Order) -> tuple[bool, bool, bool]:
         return (
-            order.station != received.calling_ae,
-            order.modality != received.modality,
+            order.station != calling_ae,
+            order.modality != modality,
             order.state not in (State.SENT, State.STARTED),
         )
 
     return min(found, key=distance)
 
 
-def _start(tx: Tx, study_id: StudyId, received: Received, at: datetime) -> None:
+def _start(tx: Tx, ports: Ports, study_id: StudyId, received: Received, at: datetime) -> None:
     """The linked order has started: its first image came."""
     study = studies.show(tx, study_id)
     if study.order_id is None or study.doubt:
         return
     linked = orders.show(tx, study.order_id)
     sisters = orders.of_study(tx, linked.study_uid)
-    order = _nearest(sisters, received) if sisters else linked
+    order = _nearest(sisters, received.calling_ae, received.modality) if sisters else linked
     if order.state is not State.STARTED and is_allowed(order.state, Step.START):
         actor = f"dicom:{received.calling_ae}"
-        step.take(tx, order, Step.START, actor=actor, evidence=f"study:{study_id}", at=at)
+        evidence = f"study:{study_id}"
+        step.take(tx, order, Step.START, actor=actor, evidence=evidence, at=at, ports=ports)

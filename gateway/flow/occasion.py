@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from gateway.flow import step
+from gateway.flow.order_of_news import STALE, Sent
 from gateway.flow.ports import Ports, Release
 from gateway.flow.release import only_station, sent_day
-from gateway.model.ids import MessageId, OrderId
+from gateway.model.ids import MergeId, MessageId, OrderId
 from gateway.model.lifecycle import State, Step
 from gateway.model.order import Attributes, Order, OrderRequest
 from gateway.store import orders
@@ -24,13 +25,31 @@ class Occasion:
     message_id: MessageId
     actor: str
     at: datetime
+    sent: Sent | None = None  # when the message was sent, by its sender's clock; None: not known
     doubts: list[str] = field(default_factory=list)  # what a person must look at
     passed: list[str] = field(default_factory=list)  # what was passed over, and why
+    merges: list[MergeId] = field(default_factory=list)  # those carried out
+    own: tuple[Order, ...] = ()  # the orders that an earlier run of the same message made
 
     @property
     def evidence(self) -> str:
         """What the audit trail names as the ground of a change."""
         return f"message:{self.message_id}"
+
+    def sent_of(self, request: OrderRequest) -> Sent | None:
+        """When what the request says of the patient was sent.
+
+        None for FHIR: an order's own date says nothing of a patient who is read when the order comes.
+        """
+        return None if request.service_request or request.subject else self.sent
+
+    def is_late(self, order: Order) -> bool:
+        """Whether the message is older than what is stored of the order: then that is recorded, and all of it."""
+        if self.sent is None or not self.sent.is_older(order.told_at):
+            return False
+        self.passed.append(STALE)
+        step.record(self.tx, order, "order.late", self.actor, f"not applied: {self.evidence}", self.at)
+        return True
 
 
 def known_orders(
@@ -44,12 +63,17 @@ def known_orders(
     filler, placer, accession = numbers(request)
     if filler or placer or accession:
         found = orders.known_as(
-            occasion.tx, occasion.source, filler=filler, placer=placer, accession=accession
+            occasion.tx,
+            occasion.source,
+            filler=filler,
+            placer=placer,
+            accession=accession,
+            will_change=True,
         )
     else:
-        found = orders.of_request(occasion.tx, occasion.source, request.service_request)
+        found = orders.of_request(occasion.tx, occasion.source, request.service_request, will_change=True)
     without = frozenset(touched)
-    return tuple(order for order in found if order.id not in without and _is_same(order, request))
+    return tuple(order for order in found if order.id not in without and is_same(order, request))
 
 
 def numbers(request: OrderRequest) -> tuple[str, str, str]:
@@ -84,6 +108,7 @@ def released(occasion: Occasion, order: Order, when: Release = Release.ON_RECEIP
         actor=occasion.actor,
         evidence=occasion.evidence,
         at=occasion.at,
+        ports=occasion.ports,
         local=sent_day(occasion.ports, order, occasion.at),
     )
 
@@ -94,13 +119,23 @@ def text_of(attributes: Attributes, keyword: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_same(order: Order, request: OrderRequest) -> bool:
-    """Whether no number that both carry contradicts. A step id of our own making contradicts nothing."""
+def names_step(request: OrderRequest) -> bool:
+    """Whether the request says which step of its order it means; the order's own number does not."""
+    step_id = request.text("ScheduledProcedureStepID")
+    return bool(step_id) and step_id not in numbers(request)
+
+
+def is_same(order: Order, request: OrderRequest) -> bool:
+    """Whether no number that both carry contradicts.
+
+    A step id of our own making, or one that only repeats the order's number, contradicts nothing.
+    """
     filler, placer, _ = numbers(request)
-    own_step = "" if order.step_id == f"SPS{order.id}" else order.step_id
+    own_step = "" if order.step_id in (f"SPS{order.id}", order.placer, order.filler) else order.step_id
+    their_step = request.text("ScheduledProcedureStepID") if names_step(request) else ""
     pairs = (
         (order.filler, filler),
         (order.placer, placer),
-        (own_step, request.text("ScheduledProcedureStepID")),
+        (own_step, their_step),
     )
     return all(not ours or not theirs or ours == theirs for ours, theirs in pairs)

@@ -1,20 +1,32 @@
 """Place: what a message asks becomes new, changed or ended orders. Part of the receiving transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gateway.flow import step
+from gateway.flow.again import made_by, paired
 from gateway.flow.appoint import arrive, arrived_orders, unschedule
-from gateway.flow.occasion import Occasion, known_orders, names_order, released, text_of
+from gateway.flow.belong import identified, is_same_person
+from gateway.flow.merge import merge
+from gateway.flow.occasion import (
+    Occasion,
+    known_orders,
+    names_order,
+    names_step,
+    numbers,
+    released,
+    text_of,
+)
+from gateway.flow.order_of_news import newest, read_sent
+from gateway.flow.person import Person, lock_patients, person_of
 from gateway.flow.ports import Ports
-from gateway.flow.renew import merge, update_patient
+from gateway.flow.renew import update_patient
 from gateway.flow.schedule import read_start
-from gateway.model.ids import MessageId, OrderId, Uid, is_uid
+from gateway.model.ids import MergeId, MessageId, OrderId, PatientRow, Uid, is_uid
 from gateway.model.lifecycle import FINAL, State, Step, is_allowed
 from gateway.model.order import Action, Attributes, Fault, Order, OrderRequest, Severity, Value
-from gateway.model.patient import Patient
-from gateway.store import orders, patients, studies
+from gateway.store import orders, studies
 from gateway.store.database import Tx
 
 _STEPS = {
@@ -24,7 +36,7 @@ _STEPS = {
     Action.COMPLETE: Step.COMPLETE,
 }
 _APPOINTMENTS = frozenset({Action.RESCHEDULE, Action.UNSCHEDULE, Action.ARRIVE})
-_REQUIRED_MISSING = "101"  # Source: HL7 table 0357
+_REQUIRED_MISSING, _UNKNOWN_KEY = "101", "204"  # Source: HL7 table 0357
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +46,7 @@ class Placed:
     orders: tuple[Order, ...]
     doubts: tuple[str, ...]
     passed: tuple[str, ...]
+    merges: tuple[MergeId, ...] = ()  # those the message carried out, whether they moved anything or not
 
 
 def place(
@@ -45,16 +58,31 @@ def place(
     message_id: MessageId,
     actor: str,
     at: datetime,
+    sent_at: str = "",
+    replays: MessageId | None = None,
 ) -> Placed:
-    """What became of the requests, in their order.
+    """What became of the requests, in their order. `sent_at` is when the message was sent, as its sender wrote it.
 
-    Two requests of one message never meet the same order.
+    Two requests of one message never meet the same order. `replays` is the message whose earlier run this one takes
+    the place of: orders made by that run are changed, not made once more.
     """
-    occasion = Occasion(tx=tx, ports=ports, source=source, message_id=message_id, actor=actor, at=at)
     wanted = tuple(request for request in requests if request.action is not Action.IGNORE)
+    lock_patients(tx, wanted)
+    occasion = Occasion(
+        tx=tx,
+        ports=ports,
+        source=source,
+        message_id=message_id,
+        actor=actor,
+        at=at,
+        sent=read_sent(sent_at, ports.zone, at),
+        own=made_by(tx, replays),
+    )
     touched: dict[OrderId, Order] = {}
-    for request in wanted:
-        for order in _placed(occasion, request, frozenset(touched), is_alone=len(wanted) == 1):
+    own = paired(occasion, wanted)
+    for number, request in enumerate(wanted):
+        earlier = own.get(number, ())
+        for order in _placed(occasion, request, earlier, frozenset(touched), is_alone=len(wanted) == 1):
             touched[order.id] = order
             if order.state is State.HELD:
                 occasion.doubts.extend(str(f) for f in order.faults if f.severity is Severity.HOLD)
@@ -62,27 +90,35 @@ def place(
         orders=tuple(touched.values()),
         doubts=tuple(dict.fromkeys(occasion.doubts)),
         passed=tuple(dict.fromkeys(occasion.passed)),
+        merges=tuple(occasion.merges),
     )
 
 
 def _placed(
-    occasion: Occasion, request: OrderRequest, touched: frozenset[OrderId], *, is_alone: bool
+    occasion: Occasion,
+    request: OrderRequest,
+    earlier: tuple[Order, ...],
+    touched: frozenset[OrderId],
+    *,
+    is_alone: bool,
 ) -> tuple[Order, ...]:
-    """The orders that the request made or changed. `is_alone`: it is the only one of its message."""
+    """The orders that the request made or changed. `is_alone`: it is the only one of its message.
+
+    `earlier` has the order that an earlier run of the message made for a request whose numbers lead to none.
+    """
     if request.action is Action.UPDATE_PATIENT:
         return update_patient(occasion, request)
     if request.action is Action.MERGE:
         merge(occasion, request)
         return ()
-    found = known_orders(occasion, request, touched)
+    found = known_orders(occasion, request, touched) or earlier
     if request.action in _APPOINTMENTS:
         return _appointed(occasion, request, found, touched, is_alone=is_alone)
-    known = found[0] if found else None
     if request.action in _STEPS:
-        order = _end(occasion, request, known)
-    else:
-        order = _change(occasion, request, known) if known else _create(occasion, request)
-    return (order,) if order else ()
+        return _ended(occasion, request, found, is_alone=is_alone)
+    if not found:
+        return (_create(occasion, request),)
+    return () if occasion.is_late(found[0]) else (_change(occasion, request, found[0]),)
 
 
 def _appointed(
@@ -103,51 +139,72 @@ def _appointed(
         if not touched & {order.id for order in known_orders(occasion, request)}:
             occasion.doubts.append(f"'{request.action}' was asked for an order that is not known here")
         return ()
-    open_ones = tuple(order for order in found if order.state not in FINAL) or found
-    if request.action is Action.UNSCHEDULE:
-        return tuple(unschedule(occasion, order) for order in open_ones)
-    if request.action is Action.ARRIVE:
+    open_ones = _open(found)
+    if request.action is Action.ARRIVE:  # whoever is here is here, however late the message
         return tuple(arrive(occasion, order) for order in open_ones)
-    return tuple(_change(occasion, request, order) for order in (open_ones if is_alone else open_ones[:1]))
+    if request.action is Action.UNSCHEDULE:
+        return tuple(unschedule(occasion, order) for order in open_ones if not occasion.is_late(order))
+    meant = open_ones if is_alone else open_ones[:1]
+    return tuple(_change(occasion, request, order) for order in meant if not occasion.is_late(order))
 
 
-def _end(occasion: Occasion, request: OrderRequest, known: Order | None) -> Order | None:
+def _ended(
+    occasion: Occasion, request: OrderRequest, found: tuple[Order, ...], *, is_alone: bool
+) -> tuple[Order, ...]:
+    """The orders that took the step asked for. One that names no step and stands alone is for every step."""
     wanted = _STEPS[request.action]
-    if known is None:
+    if not found:
         occasion.doubts.append(f"'{wanted}' was asked for an order that is not known here")
-        has_number = any(
-            request.text(k) for k in ("FillerOrderNumberImagingServiceRequest", "AccessionNumber")
-        )
-        # A mark for a cancel that overtook its order: the late order must not appear on a machine.
-        return _create(occasion, request, State.CANCELLED) if wanted is Step.CANCEL and has_number else None
+        # A mark for an end that overtook its order: the late order must not appear on a machine.
+        gone = step.leads_to(wanted)
+        has_mark = wanted in (Step.CANCEL, Step.DISCONTINUE) and any(numbers(request))
+        return (_create(occasion, request, gone),) if has_mark else ()
+    open_ones = _open(found)
+    meant = open_ones if is_alone and not names_step(request) else open_ones[:1]
+    return tuple(_end(occasion, order, wanted) for order in meant if not _is_undone(occasion, order, wanted))
+
+
+def _is_undone(occasion: Occasion, order: Order, wanted: Step) -> bool:
+    """Whether the end asked for is older than what is stored. What happened at the machine stays true."""
+    return wanted in (Step.CANCEL, Step.DISCONTINUE) and occasion.is_late(order)
+
+
+def _end(occasion: Occasion, known: Order, wanted: Step) -> Order:
     if not is_allowed(known.state, wanted):
         if step.leads_to(wanted) is not known.state:
             occasion.doubts.append(f"'{wanted}' was asked for order {known.id}, which is {known.state}")
         return known
-    changed = replace(known, message_id=occasion.message_id)
+    told_at = newest(known.told_at, occasion.sent)
+    changed = replace(known, message_id=occasion.message_id, told_at=told_at)
     return step.take(
-        occasion.tx, changed, wanted, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at
-    )
+        occasion.tx, changed, wanted, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at,
+        ports=occasion.ports,
+    )  # fmt: skip
+
+
+def _open(found: tuple[Order, ...]) -> tuple[Order, ...]:
+    """Those that something can still happen to; all, when it can to none."""
+    return tuple(order for order in found if order.state not in FINAL) or found
 
 
 def _create(occasion: Occasion, request: OrderRequest, state: State | None = None) -> Order:
     attributes = _merged({}, request.attributes)
     start = read_start(attributes, occasion.ports.zone)
-    patient = _patient(occasion.tx, attributes, request.attributes)
+    person = person_of(occasion, request, attributes, None)
     held = request.severity in (Severity.HOLD, Severity.REJECT) or request.action is Action.HOLD
     order = _filled(
         Order(
             id=OrderId(0),
             source=occasion.source,
-            patient_row=patients.save(occasion.tx, patient, occasion.at),
-            patient=patient,
+            patient_row=person.row,
+            patient=person.patient,
             accession="", placer="", filler="", procedure_id="", step_id="", modality="", station="",
             description="", priority="", referring="", service_request="", subject="",
-            study_uid=_study_uid(occasion, attributes),
+            study_uid=_study_uid(occasion, person.attributes, person.row),
             state=state or (State.HELD if held else State.SCHEDULED),
             start=start.instant,
             has_time=start.has_time,
-            attributes=attributes,
+            attributes=person.attributes,
             faults=request.faults,
             module=request.module,
             message_id=occasion.message_id,
@@ -157,11 +214,14 @@ def _create(occasion: Occasion, request: OrderRequest, state: State | None = Non
             created_at=occasion.at,
             updated_at=occasion.at,
             version=1,
+            told_at=newest(None, occasion.sent),
         ),
         request,
     )  # fmt: skip
     stored = orders.add(occasion.tx, order, start.local, request.provenance)
     step.record(occasion.tx, stored, f"order.{stored.state}", occasion.actor, occasion.evidence, occasion.at)
+    if person.is_merged:
+        step.record(occasion.tx, stored, "order.redirect", occasion.actor, occasion.evidence, occasion.at)
     return released(occasion, stored)
 
 
@@ -177,24 +237,25 @@ def _change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
         *_contradictions(occasion, request, known),
     )
     start = read_start(attributes, occasion.ports.zone)
-    patient = known.patient if any(f.keyword == "PatientID" for f in faults) else None
-    if patient is None:
-        patient = _patient(occasion.tx, attributes, request.attributes)
-        row = patients.save(occasion.tx, patient, occasion.at)
+    if any(f.keyword == "PatientID" and f.code == _UNKNOWN_KEY for f in faults):
+        person = Person(
+            row=known.patient_row, patient=known.patient, attributes=identified(attributes, known.patient)
+        )
     else:
-        attributes, row = {**attributes, "PatientID": patient.patient_id}, known.patient_row
+        person = person_of(occasion, request, attributes, known)
     changed = replace(
         known,
-        patient=patient,
-        patient_row=row,
-        study_uid=_kept_uid(occasion, known, attributes),
+        patient=person.patient,
+        patient_row=person.row,
+        study_uid=_kept_uid(occasion, known, person.attributes),
         start=start.instant,
         has_time=start.has_time,
-        attributes=attributes,
+        attributes=person.attributes,
         faults=faults,
         module=request.module,
         message_id=occasion.message_id,
         updated_at=occasion.at,
+        told_at=newest(known.told_at, occasion.sent),
     )
     keeps_day = start.instant is None and known.start is None  # a sent one has the day it was sent
     local = None if keeps_day else start.local
@@ -217,8 +278,9 @@ def _rehung(occasion: Occasion, request: OrderRequest, order: Order) -> Order:
     else:
         return order
     moved = step.take(
-        occasion.tx, order, wanted, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at
-    )
+        occasion.tx, order, wanted, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at,
+        ports=occasion.ports,
+    )  # fmt: skip
     return released(occasion, moved)
 
 
@@ -245,32 +307,22 @@ def _standing(request: OrderRequest, attributes: Attributes) -> tuple[Fault, ...
 
 
 def _contradictions(occasion: Occasion, request: OrderRequest, known: Order) -> tuple[Fault, ...]:
-    theirs = request.text("PatientID")
-    if theirs and known.patient.patient_id and theirs != known.patient.patient_id:
+    is_own = known.id in {order.id for order in occasion.own}
+    if is_own and known.state in (State.HELD, State.SCHEDULED):
+        return ()  # nothing but this message made it, and nobody has begun with it
+    theirs, ours = request.text("PatientID"), known.patient.patient_id
+    issuer = request.text("IssuerOfPatientID")
+    if theirs and ours and not is_same_person(occasion.tx, known.patient_row, theirs, issuer):
         text = f"the message names another patient than order {known.id} has: the order keeps its patient"
-        return (Fault(severity=Severity.HOLD, keyword="PatientID", place=None, code="204", text=text, at=""),)
+        return (
+            Fault(
+                severity=Severity.HOLD, keyword="PatientID", place=None, code=_UNKNOWN_KEY, text=text, at=""
+            ),
+        )
     return ()
 
 
-def _patient(tx: Tx, attributes: Attributes, valued: Attributes) -> Patient:
-    """The patient, with what the message leaves out taken from what is known of the same identifier."""
-    patient_id, issuer = text_of(attributes, "PatientID"), text_of(attributes, "IssuerOfPatientID")
-    known = patients.find(tx, patient_id, issuer) if patient_id else None
-    before = known[1] if known else None
-
-    def now(keyword: str, was: str) -> str:
-        return text_of(attributes, keyword) if keyword in valued or not was else was
-
-    return Patient(
-        patient_id=patient_id,
-        issuer=issuer,
-        name=now("PatientName", before.name if before else ""),
-        birth_date=now("PatientBirthDate", before.birth_date if before else ""),
-        sex=now("PatientSex", before.sex if before else ""),
-    )
-
-
-def _study_uid(occasion: Occasion, attributes: Attributes) -> Uid:
+def _study_uid(occasion: Occasion, attributes: Attributes, patient_row: PatientRow) -> Uid:
     """The sender's UID, else that of a sister step of the same requested procedure, else a fresh one."""
     given = text_of(attributes, "StudyInstanceUID")
     if is_uid(given):
@@ -278,13 +330,13 @@ def _study_uid(occasion: Occasion, attributes: Attributes) -> Uid:
     accession, procedure = text_of(attributes, "AccessionNumber"), text_of(attributes, "RequestedProcedureID")
     sisters = orders.known_as(occasion.tx, occasion.source, filler="", placer="", accession=accession)
     for sister in sisters:
-        if sister.procedure_id == (procedure or sister.procedure_id) and _is_sister(sister, attributes):
+        if sister.procedure_id == (procedure or sister.procedure_id) and _is_sister(sister, patient_row):
             return sister.study_uid
     return occasion.ports.new_uid()
 
 
-def _is_sister(order: Order, attributes: Mapping[str, Value]) -> bool:
-    return order.patient.patient_id == attributes.get("PatientID", "") and order.state not in FINAL
+def _is_sister(order: Order, patient_row: PatientRow) -> bool:
+    return order.patient_row == patient_row and order.state not in FINAL
 
 
 def _kept_uid(occasion: Occasion, known: Order, attributes: Attributes) -> Uid:

@@ -1,19 +1,30 @@
 """What the verbs need from outside: handed over once, at the composition root."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from gateway.model.delivery import Change, Outgoing
 from gateway.model.ids import Uid
 from gateway.model.lifecycle import State
 from gateway.model.station import Station
+from gateway.model.tally import Tally
 from gateway.store.database import Database
 from gateway.store.files import Files
 
 Clock = Callable[[], datetime]
 """The present instant, aware UTC."""
+
+
+Announce = Callable[[Change], tuple[Outgoing, ...]]
+"""The news that other systems want of a change: a pure function of it."""
+
+
+def unheard(_: Change) -> tuple[Outgoing, ...]:
+    """No news: nobody wants to hear of changes."""
+    return ()
 
 
 class Release(StrEnum):
@@ -38,3 +49,5 @@ class Ports:
     listed: frozenset[State]  # which orders answer a machine's query
     quiet: timedelta  # a study is complete after this long without a new image
     expire_after: timedelta  # an order nobody came for leaves the list this long after its day
+    tally: Tally = field(default_factory=Tally)  # what is counted while the gateway runs
+    announce: Announce = unheard  # what a change makes us owe; queued in the transaction of the change

@@ -34,6 +34,7 @@ def send(
             actor=actor,
             evidence=f"station:{ready.station or 'any'}",
             at=at,
+            ports=ports,
             local=sent_day(ports, order, at),
         )
 
@@ -74,7 +75,8 @@ def _take(ports: Ports, order_id: OrderId, wanted: Step, actor: str, version: in
     with ports.database.write() as tx:
         order = _seen(tx, order_id, version)
         local = ("", "") if order.start is None and wanted is Step.RECALL else None
-        return step.take(tx, order, wanted, actor=actor, evidence="by hand", at=ports.clock(), local=local)
+        at = ports.clock()
+        return step.take(tx, order, wanted, actor=actor, evidence="by hand", at=at, ports=ports, local=local)
 
 
 def _seen(tx: Tx, order_id: OrderId, version: int | None) -> Order:

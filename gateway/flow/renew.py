@@ -4,14 +4,15 @@ from dataclasses import replace
 
 from gateway.flow import step
 from gateway.flow.occasion import Occasion
+from gateway.flow.order_of_news import STALE, newest
+from gateway.model.audit import AuditEvent
 from gateway.model.ids import PatientRow
 from gateway.model.lifecycle import FINAL
 from gateway.model.order import Order, OrderRequest, Severity, Value
-from gateway.model.patient import Patient
-from gateway.store import orders, patients
+from gateway.store import audit, orders, patients
+from gateway.store.patients import Known
 
 UNKNOWN = "no order here has that patient"
-MERGE = "a merge of two patients: a person must settle it until merges are carried out"
 
 _OWN = frozenset({"PatientID", "IssuerOfPatientID", "PriorPatientID", "PriorIssuerOfPatientID"})
 
@@ -20,31 +21,35 @@ def update_patient(occasion: Occasion, request: OrderRequest) -> tuple[Order, ..
     """Every order of the patient, each with the new name, birth date and sex.
 
     What the message leaves out stays; "" deletes it. Orders that are over keep the rest of what they were made with.
+    A patient who was merged is the one who survived.
     """
     if _is_in_doubt(occasion, request):
         return ()
-    known = patients.find(occasion.tx, request.text("PatientID"), request.text("IssuerOfPatientID"))
-    found = orders.of_patient(occasion.tx, known[0]) if known else ()
-    if known is None or not found:
+    found = patients.of_identity(occasion.tx, request.text("PatientID"), request.text("IssuerOfPatientID"))
+    if found is None:
         occasion.passed.append(UNKNOWN)
         return ()
-    _save(occasion, request, known[1])
-    return tuple(_renewed(occasion, request, order, known[0]) for order in found)
-
-
-def merge(occasion: Occasion, request: OrderRequest) -> None:
-    """A merge that concerns an order here waits for a person; any other is passed over."""
-    if _is_in_doubt(occasion, request):
-        return
-    prior, issuer = request.text("PriorPatientID"), request.text("PriorIssuerOfPatientID")
-    now, now_issuer = request.text("PatientID"), request.text("IssuerOfPatientID")
-    if (prior, issuer or now_issuer) == (now, now_issuer):
-        occasion.passed.append("both identifiers of the merge are the same")
-    # A sender may leave the issuer out on one side: then it can still be meant.
-    elif any(patients.find(occasion.tx, prior, of) for of in {issuer, now_issuer, ""}):
-        occasion.doubts.append(MERGE)
-    else:
+    known = patients.survivor(occasion.tx, found)
+    if _is_late(occasion, known):
+        return ()
+    _save(occasion, request, known)
+    theirs = orders.of_patient(occasion.tx, known.row, will_change=True)
+    if not theirs:
         occasion.passed.append(UNKNOWN)
+    return tuple(_renewed(occasion, request, order, known.row) for order in theirs)
+
+
+def _is_late(occasion: Occasion, known: Known) -> bool:
+    """Whether the message is older than what is known of the patient: then that is recorded, and all of it."""
+    if occasion.sent is None or not occasion.sent.is_older(known.told_at):
+        return False
+    occasion.passed.append(STALE)
+    subject, detail = f"patient:{known.row}", f"not applied: {occasion.evidence}"
+    event = AuditEvent(
+        at=occasion.at, actor=occasion.actor, action="patient.late", subject=subject, detail=detail
+    )
+    audit.record(occasion.tx, event)
+    return True
 
 
 def _is_in_doubt(occasion: Occasion, request: OrderRequest) -> bool:
@@ -53,17 +58,18 @@ def _is_in_doubt(occasion: Occasion, request: OrderRequest) -> bool:
     return bool(doubts)
 
 
-def _save(occasion: Occasion, request: OrderRequest, known: Patient) -> None:
+def _save(occasion: Occasion, request: OrderRequest, known: Known) -> None:
     def now(keyword: str, was: str) -> str:
         return request.text(keyword) if keyword in request.attributes else was
 
+    was = known.patient
     renewed = replace(
-        known,
-        name=now("PatientName", known.name),
-        birth_date=now("PatientBirthDate", known.birth_date),
-        sex=now("PatientSex", known.sex),
+        was,
+        name=now("PatientName", was.name),
+        birth_date=now("PatientBirthDate", was.birth_date),
+        sex=now("PatientSex", was.sex),
     )
-    patients.save(occasion.tx, renewed, occasion.at)
+    patients.write(occasion.tx, known, renewed, occasion.at, newest(None, occasion.sent))
 
 
 def _renewed(occasion: Occasion, request: OrderRequest, order: Order, row: PatientRow) -> Order:

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from datetime import datetime
 
+from gateway.flow.announce import announce
+from gateway.flow.belong import move_after_exam
+from gateway.flow.ports import Ports
 from gateway.model.audit import AuditEvent
-from gateway.model.lifecycle import TRANSITIONS, State, Step, next_state
+from gateway.model.lifecycle import FINAL, TRANSITIONS, State, Step, next_state
 from gateway.model.order import Order
 from gateway.store import audit, orders
 from gateway.store.database import Tx
@@ -18,9 +21,10 @@ def take(
     actor: str,
     evidence: str,
     at: datetime,
+    ports: Ports,
     local: tuple[str, str] | None = None,
 ) -> Order:
-    """The order in the state that `step` leads to, with whatever else was changed in `order`.
+    """The order in the state that `step` leads to, with whatever else was changed in `order`; the news is owed.
 
     `local` is its day and time for a machine's query, when that changes too.
 
@@ -28,6 +32,9 @@ def take(
     """
     moved = orders.save(tx, replace(order, state=next_state(order.state, step), updated_at=at), local)
     record(tx, moved, f"order.{step}", actor, evidence, at)
+    if order.state is State.STARTED and moved.state in FINAL:
+        moved = move_after_exam(tx, moved, actor, at)
+    announce(tx, ports, moved, f"order.{step}", evidence, at)
     return moved
 
 

@@ -1,6 +1,7 @@
-"""Acknowledgements in original mode: one answer, given when the message is durable.
+"""One acknowledgement as bytes, in either mode.
 
-Source: HL7 v2.5.1 2.9.2 (original mode), 2.14.8 (MSA), 2.14.5 (ERR), 2.14.9 (MSH); HL7 v2.4 2.16.5 for the older ERR.
+Source: HL7 v2.5.1 2.9.2 (original mode), 2.9.3 (enhanced mode), 2.14.8 (MSA), 2.14.5 (ERR), 2.14.9 (MSH);
+HL7 v2.4 2.16.5 for the older ERR.
 """
 
 import re
@@ -36,6 +37,10 @@ _SEVERITIES = {Severity.WARN: "W", Severity.HOLD: "W", Severity.REJECT: "E"}  # 
 _DIGITS = re.compile("[0-9]{1,3}")
 _STRUCTURED_TYPE = (2, 4)  # from here on MSH-9 of an answer has an event and a structure
 _ERR_FIELDS = (2, 5)  # from here on ERR has a segment for each fault, and MSA-3 is gone
+_UNFRAMED = {
+    0x0B: None,
+    0x1C: None,
+}  # what came by HTTP may hold them, and an answer must not end its own frame
 _MAX_FAULTS = 20
 _MAX_MSA_TEXT = 80
 _MAX_ERR_TEXT = 250
@@ -45,11 +50,18 @@ _UNKNOWN = "UNKNOWN"  # MSA-2 is required, and an unreadable message has no cont
 
 
 class AckCode(StrEnum):
-    """Source: HL7 table 0008, original mode."""
+    """Source: HL7 table 0008."""
 
     ACCEPTED = "AA"
     ERROR = "AE"  # it was understood and cannot be done as it is
     REJECTED = "AR"  # it is not for us, or cannot be read
+    COMMITTED = "CA"  # it is durable here; what comes of it is another matter
+    NOT_COMMITTED = "CE"  # it could not be stored, or cannot be read
+    NOT_FOR_US = "CR"  # its type, processing id, version or sender is not taken here
+
+
+GOOD = frozenset({AckCode.ACCEPTED, AckCode.COMMITTED})
+"""After these a sender goes on to its next message."""
 
 
 def render_ack(
@@ -66,7 +78,7 @@ def render_ack(
 
     `control_id` is the answer's own, unique MSH-10; `at` is aware and its zone is written. `text` stands in MSA-3 below
     v2.5; later versions say it all in ERR, where the first twenty `faults` stand. Older senders take an ERR as a
-    refusal, so theirs come with AE and AR only.
+    refusal, so theirs never come with AA and CA.
     """
     marks = asked.delimiters if asked else Delimiters()
     version = _version(asked)
@@ -76,7 +88,7 @@ def render_ack(
         *_errors(marks, version, code, faults),
     ]
     rendered = "".join(f"{marks.field.join(fields).rstrip(marks.field)}\r" for fields in segments)
-    return charset.encode(rendered, codec)
+    return charset.encode(rendered.translate(_UNFRAMED), codec)
 
 
 def _version(asked: Message | None) -> tuple[int, ...]:
@@ -123,8 +135,10 @@ def _errors(
     told = tuple(islice(faults, _MAX_FAULTS))
     if version >= _ERR_FIELDS:
         return [_error(marks, fault) for fault in told]
-    if code is AckCode.ACCEPTED or not told:
+    if code in GOOD or not told:
         return []
+    # ERR-1 cannot say that a fault is only a remark
+    told = tuple(fault for fault in told if fault.severity is not Severity.WARN) or told
     if not marks.repetition:
         told = told[:1]
     return [["ERR", marks.repetition.join(_old_location(marks, fault) for fault in told)]]

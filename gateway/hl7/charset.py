@@ -137,6 +137,17 @@ def hex_reader(codec: str) -> Callable[[bytes], str]:
     return read
 
 
+def codec_of(name: str) -> str:
+    """The Python codec that `name` in MSH-18 stands for. Raises Invalid when nobody knows one."""
+    try:
+        codec = _codec(name)
+    except Malformed as error:
+        raise Invalid(str(error)) from None
+    if codec is None:
+        raise Invalid(f"{FIELD}: not in HL7 table 0211")
+    return codec
+
+
 def check_codec(name: str) -> str:
     """`name`, when Python knows it as a text codec. Raises Invalid."""
     try:
@@ -171,7 +182,7 @@ def _declared(raw: bytes) -> tuple[str, ...]:
 
 
 def _msh_18(line: str) -> tuple[str, ...]:
-    fields = line.split(line[3], 18)
+    fields = line.split(line[3:4] or "|", 18)
     if len(fields) < 18:
         return ()
     repetition = fields[1][1:2] or "~"

@@ -73,6 +73,11 @@ class Framer:
         """How much of an unfinished frame is held."""
         return len(self._body)
 
+    @property
+    def unframed_bytes(self) -> int:
+        """How much junk there was since the last frame."""
+        return self._junk
+
     def feed(self, chunk: bytes) -> Iterator[Frame | Noted]:
         """The frames that `chunk` completes and the oddities it shows, in order.
 
@@ -127,8 +132,10 @@ class Framer:
         if mark and mark.group() == FS:
             self._is_inside, self._is_after_fs = False, True
             yield Frame(payload=self._taken())
-        elif mark and self._body:  # nothing between two VT is one VT too many, not a lost message
-            yield Frame(payload=self._taken(), end=End.TRUNCATED)
+        elif mark:
+            body = self._taken()
+            if body.strip(_PADDING):  # else it is one VT too many, not a lost message
+                yield Frame(payload=body, end=End.TRUNCATED)
         return end + 1
 
     def _taken(self) -> bytes:

@@ -1,12 +1,17 @@
-"""The MLLP server: connections in, one answer a message out, in order."""
+"""The MLLP server: connections in, the answers to each message out, in order."""
 
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from gateway.hl7.access import Access
+from gateway.hl7.answering import answers_in
+from gateway.hl7.entrance import Entrance
 from gateway.hl7.framing import MAX_BYTES, End, Frame, Framer, Noted, Oddity, frame
 from gateway.hl7.inbound import Receive
+from gateway.hl7.tls import Certificates
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +34,16 @@ class Listener:
         max_bytes: int = MAX_BYTES,
         max_connections: int = _MAX_CONNECTIONS,
         frame_timeout_s: float = 30.0,
+        connected: Callable[[], None] = lambda: None,
+        access: Access | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         """`receive` blocks and is called in threads of the listener's own. Port 0 takes a free one.
 
+        Without `access` everybody may connect; with `certificates` by TLS alone.
+
         A frame that has begun must go on within `frame_timeout_s`, and an answer must be taken within it;
-        between frames a connection may rest as long as it likes.
+        between frames a connection may rest as long as it likes. `connected` is told of each connection.
         """
         self._name = name
         self._bind = bind
@@ -42,8 +52,9 @@ class Listener:
         self._max_bytes = max_bytes
         self._max_connections = max_connections
         self._frame_timeout_s = frame_timeout_s
+        self._connected = connected
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix=f"hl7-{name}")
-        self._server: asyncio.Server | None = None
+        self._entrance = Entrance(name=name, access=access, certificates=certificates)
         self._connections: set[asyncio.Task[None]] = set()
         self._resting: set[asyncio.Task[None]] = set()  # those that wait for bytes
         self._is_closing = False
@@ -55,34 +66,50 @@ class Listener:
 
     async def start(self) -> None:
         """Connections are taken from now on. Raises OSError when the port is not to be had."""
-        self._server = await asyncio.start_server(self._accept, self._bind, self._port)
-        self._port = int(self._server.sockets[0].getsockname()[1])
+        self._port = self._entrance.open(self._bind, self._port, self._accept)
         log.info("hl7.listening", extra={"listener": self._name, "port": self._port})
 
     async def close(self) -> None:
         """No connection is open: messages in hand were answered, later ones on the wire were not taken."""
         self._is_closing = True
-        if self._server is not None:
-            self._server.close()
+        await self._entrance.close()
         for task in tuple(self._resting):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
-        if self._server is not None:
-            await self._server.wait_closed()
         self._pool.shutdown()
         log.info("hl7.closed", extra={"listener": self._name})
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, from its begin to its end."""
-        if self._is_closing or len(self._connections) >= self._max_connections:
-            log.warning("hl7.turned_away", extra={"listener": self._name})
-            writer.close()
+    async def _accept(self, connection: socket.socket, peer: str) -> None:
+        """One connection, from its begin to its end. Whoever may not come in is hung up on without a word."""
+        self._connected()
+        if self._is_closing or not self._has_room(peer) or not self._entrance.admits(peer):
+            connection.close()
             return
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self._resting.add(task)
         try:
-            await self._converse(reader, writer, _peer(writer))
+            streams = await self._entrance.greet(connection, peer)
+        except asyncio.CancelledError:
+            streams = None  # `close` waits for no handshake
+        finally:
+            self._resting.discard(task)
+        if streams is not None:
+            await self._serve(*streams, peer)
+        connection.close()  # by TLS the end of the loop may come before that of the transport
+        self._connections.discard(task)
+
+    def _has_room(self, peer: str) -> bool:
+        if len(self._connections) < self._max_connections:
+            return True
+        log.warning("hl7.turned_away", extra={"listener": self._name, "peer": peer, "reason": "connections"})
+        return False
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+        """A connection that was let in, to its end; nothing escapes it."""
+        try:
+            await self._converse(reader, writer, peer)
         except asyncio.CancelledError:
             log.debug("hl7.cut_off", extra={"listener": self._name})  # `close` ends those that rest
         except TimeoutError:
@@ -94,12 +121,11 @@ class Listener:
             log.exception("hl7.connection_failed", extra={"listener": self._name})
         finally:
             await self._hang_up(writer)
-            self._connections.discard(task)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
         """Reads and answers until the peer leaves, the gateway closes or nothing more can be understood."""
-        _keep_alive(writer)
         framer = Framer(self._max_bytes)
+        is_told = False
         try:
             while chunk := await self._read(reader, is_inside=framer.is_inside):
                 for part in framer.feed(chunk):
@@ -112,6 +138,9 @@ class Listener:
                         if part.end is End.OVERSIZED:
                             await _linger(reader, writer)
                             return
+                if framer.unframed_bytes and not is_told:
+                    is_told = True  # a sender that leaves out VT waits for an answer that never comes
+                    log.warning("hl7.outside_frames", extra={"listener": self._name, "peer": peer})
         finally:
             self._note_rest(framer)
 
@@ -134,7 +163,8 @@ class Listener:
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._pool, self._receive, message.payload, peer, message.end)
         try:
-            writer.write(frame(answer))
+            for one in answers_in(answer):
+                writer.write(frame(one))
             async with asyncio.timeout(self._frame_timeout_s):
                 await writer.drain()
         except ConnectionError:
@@ -164,22 +194,11 @@ class Listener:
             writer.transport.abort()
 
 
-def _peer(writer: asyncio.StreamWriter) -> str:
-    address = writer.get_extra_info("peername")
-    return str(address[0]) if address else ""
-
-
-def _keep_alive(writer: asyncio.StreamWriter) -> None:
-    """A peer that vanished is noticed, and a short answer leaves at once."""
-    connection = writer.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """The peer's remaining bytes are thrown away for a moment: closing over them would take the answer back."""
     try:
-        writer.write_eof()
+        if writer.can_write_eof():  # not by TLS
+            writer.write_eof()
         async with asyncio.timeout(_LINGER_S):
             while await reader.read(_CHUNK):
                 pass

@@ -10,7 +10,7 @@ from gateway.mapping.module import ActionSpec, Module, ResourceSpec
 from gateway.mapping.scope import Focus, Group, Scope, Unfit, text_of
 from gateway.mapping.service_request import patient_address, request_address
 from gateway.model.er7 import Message
-from gateway.model.order import Action, OrderRequest, Place, Provenance, Severity
+from gateway.model.order import Action, OrderRequest, Place, Provenance, Severity, UnknownCode
 
 NOT_IN_TABLE, UNKNOWN_KEY = "103", "204"
 """Source: HL7 table 0357."""
@@ -100,6 +100,7 @@ class _Draft:
             provenance=tuple(self.notes.provenance),
             faults=tuple(faults),
             module=self.module.ref,
+            unknown=tuple(self.filling.run.unknown),
         )
 
     def follow(self, graph: Graph) -> None:
@@ -152,6 +153,8 @@ class _Draft:
                     )
                 )  # fmt: skip
                 return action
+            if not isinstance(spec.unmapped, Action):
+                self.filling.run.unknown.append(UnknownCode(table="action", code=raw))
             return self._unmapped(spec, place, f"action ({alternative.label}) is not in the module's table")
         where = ", ".join(alternative.label for alternative in spec.alternatives)
         place = where_to_look(spec.alternatives, self.scope)

@@ -54,6 +54,7 @@ class Filling:
             self._build(field, field.items)
             return
         empty: list[str] = []
+        known = len(self.run.unknown)
         for alternative in field.alternatives:
             found = read_found(alternative, self.run)
             try:
@@ -62,6 +63,7 @@ class Filling:
                     self._delete(field, found[0], empty)
                     return
                 if data and self._set(field, found, alternative, data, empty):
+                    del self.run.unknown[known:]  # another table knew
                     self.has_found = self.has_found or bool(found)
                     return
             except Unfit as unfit:
@@ -99,6 +101,7 @@ class Filling:
         inner = Filling(scope, notes, within=f"{self._within}{keyword}[{number}].", top=self._top or keyword)
         for part in spec.fields:
             inner.fill(part)
+        self.run.unknown.extend(inner.run.unknown)
         if not inner.has_found:
             return []
         self.notes.faults += notes.faults

@@ -16,7 +16,7 @@ from gateway.mapping.tables import Table, make_table
 from gateway.mapping.transforms.catalogue import TRANSFORMS
 from gateway.mapping.transforms.dates import day_of
 from gateway.mapping.transforms.shape import Parameter, Setting, Step, Transform
-from gateway.model.order import Severity
+from gateway.model.order import Severity, UnknownCode
 
 ALTERNATIVE_KEYS = ("from", "value", "do", "table", "unmapped", "when")
 MAX_DIGITS = 5
@@ -305,18 +305,20 @@ def _table_step(table: Table, unmapped: str) -> Step:
 
     def apply(data: Data, run: Run) -> Data:
         day = day_of(run) if table.is_dated else None
-        made = (_looked_up(table, text_of(datum), day, missing) for datum in data)
+        made = (look_up(text_of(datum), day, run) for datum in data)
         return tuple(text for text in made if text)
 
+    def look_up(text: str, day: date | None, run: Run) -> str:
+        to = table.find(text, day) if text.strip() else ""
+        if to is not None:
+            return to
+        if is_worry:
+            run.unknown.append(UnknownCode(table=table.name, code=text.strip()))
+        return missing(text)
+
     missing = _policy(table, unmapped)
+    is_worry = unmapped == "next" or unmapped in SEVERITIES  # else the module says what any other code means
     return Step(label=f"table {table.name}", apply=apply)
-
-
-def _looked_up(table: Table, text: str, day: date | None, missing: Callable[[str], str]) -> str:
-    if not text.strip():
-        return ""
-    to = table.find(text, day)
-    return missing(text) if to is None else to
 
 
 def _policy(table: Table, unmapped: str) -> Callable[[str], str]:

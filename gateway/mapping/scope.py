@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 from gateway.model.er7 import NULL, Segment
-from gateway.model.order import Place, Severity, Value
+from gateway.model.order import Place, Severity, UnknownCode, Value
 
 
 @dataclass(
@@ -139,6 +139,7 @@ class Run:
 
     scope: Scope
     values: Mapping[str, Value]
+    unknown: list[UnknownCode] = field(default_factory=list)  # codes that a table did not know
 
 
 class Path(Protocol):

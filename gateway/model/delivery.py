@@ -1,10 +1,14 @@
 """News owed to another system: a row of the outbox."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from gateway.model.ids import DeliveryId, OrderId
+from gateway.model.message import Message
+from gateway.model.order import Order
+from gateway.model.study import Study
 
 
 class DeliveryState(StrEnum):
@@ -19,13 +23,31 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """What is to be delivered: the newest state of the thing that `key` names."""
+    """What is to be delivered about the thing that `key` names.
+
+    It is the thing's newest state and takes the place of an older one that has not left; or, with `in_turn`, one
+    event of many: each leaves, in the order they were queued, and none while an older one is still owed.
+    """
 
     destination: str  # its name in the configuration
-    kind: str  # "ImagingStudy"
-    key: str  # the Study Instance UID
+    kind: str  # "ImagingStudy", "ORM^O01 IP"
+    key: str  # the Study Instance UID, "order:12"
     order_id: OrderId | None
     payload: bytes
+    in_turn: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What happened to an order, as other systems may want to hear of it."""
+
+    order: Order
+    action: str  # as in the audit trail: "order.start", "study.complete"
+    evidence: str  # what it rests on: "message:7", "study:3", "by hand"
+    at: datetime
+    messages: Callable[[], tuple[Message, ...]]  # about its orders, newest first
+    study: Study | None = None  # the study that is complete, and every order it is for
+    orders: tuple[Order, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +60,7 @@ class Delivery:
     key: str
     order_id: OrderId | None
     payload: bytes
+    in_turn: bool  # see Outgoing
     state: DeliveryState
     attempts: int
     next_at: datetime

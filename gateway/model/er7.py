@@ -190,6 +190,10 @@ def _read_delimiters(line: str) -> Delimiters:
     others = line[4:].split(mark, 1)[0].rstrip()
     if not others:
         raise Malformed("MSH-2 (encoding characters): absent")
+    if any(char.isalnum() or char.isspace() or not char.isprintable() for char in others):
+        raise Malformed(
+            "MSH-2 (encoding characters): a letter, digit or blank cannot separate parts of a field"
+        )
     if len(set(others)) != len(others) or mark in others:
         raise Malformed("MSH-2 (encoding characters): one character stands for two things")
     padded = others.ljust(_NEEDED_DELIMITERS, "\0")

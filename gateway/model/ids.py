@@ -5,6 +5,7 @@ from uuid import UUID
 
 MessageId = NewType("MessageId", int)
 PatientRow = NewType("PatientRow", int)
+MergeId = NewType("MergeId", int)
 OrderId = NewType("OrderId", int)
 StudyId = NewType("StudyId", int)
 SeriesId = NewType("SeriesId", int)

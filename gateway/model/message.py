@@ -18,12 +18,13 @@ class Protocol(StrEnum):
 class MessageState(StrEnum):
     """What became of a message; the answer we gave is another matter (`Message.ack`)."""
 
+    RECEIVED = "received"  # kept and answered; what is in it comes next
     MAPPED = "mapped"  # at least one order was scheduled, changed or taken back
     HELD = "held"  # a person must look; every order in it that is in doubt waits
     SKIPPED = "skipped"  # nothing in it concerns us
     FAILED = "failed"  # refused: unreadable, unknown type, or a rejecting fault
     DISCARDED = "discarded"  # a person put it away, with a reason
-    SUPERSEDED = "superseded"  # replayed: a later run took its place
+    SUPERSEDED = "superseded"  # an edited copy took its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +91,5 @@ class Message:
     patient_id: str
     placer: str
     filler: str
+    warnings: tuple[str, ...] = ()  # what was odd about it and did not matter, such as its character set
+    edited_from: MessageId | None = None  # the message this is an edited copy of; None for one that came in

@@ -101,6 +101,14 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownCode:
+    """A code of the sender that no table of the module knows."""
+
+    table: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleRef:
     """Which mapping made something: its name and the hash of its content, parents included."""
 
@@ -119,6 +127,7 @@ class OrderRequest:
     module: ModuleRef
     service_request: str = ""  # "ServiceRequest/9" in the sender's FHIR base; "" for HL7
     subject: str = ""  # "Patient/7" in the sender's FHIR base
+    unknown: tuple[UnknownCode, ...] = ()
 
     @property
     def severity(self) -> Severity | None:
@@ -176,3 +185,4 @@ class Order:
     created_at: datetime
     updated_at: datetime
     version: int  # grows with every change; guards against two people acting at once
+    told_at: datetime | None = None  # when the newest message that changed it was sent; None: not known

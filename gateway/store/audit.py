@@ -6,14 +6,13 @@ from gateway.model.audit import AuditEvent
 from gateway.store.database import Tx
 from gateway.store.tables import audit
 
+_RECORD = insert(audit).inline()
+
 
 def record(tx: Tx, event: AuditEvent) -> None:
     """The event is part of the trail when the transaction commits."""
-    tx.connection.execute(
-        insert(audit).values(
-            at=event.at, actor=event.actor, action=event.action, subject=event.subject, detail=event.detail
-        )
-    )
+    row = {"actor": event.actor, "action": event.action, "subject": event.subject, "detail": event.detail}
+    tx.connection.execute(_RECORD, {"at": event.at, **row})
 
 
 def of_subject(tx: Tx, subject: str) -> tuple[AuditEvent, ...]:

@@ -10,6 +10,8 @@ from gateway.store.tables import changes
 
 KEPT = timedelta(hours=1)
 
+_NOTE = insert(changes).inline()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -22,7 +24,7 @@ class Change:
 
 def note(tx: Tx, topic: str, ref: int, at: datetime) -> None:
     """The change is there for every page to see when the transaction commits."""
-    tx.connection.execute(insert(changes).values(topic=topic, ref=ref, at=at))
+    tx.connection.execute(_NOTE, {"topic": topic, "ref": ref, "at": at})
 
 
 def latest(tx: Tx) -> int:

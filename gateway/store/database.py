@@ -1,9 +1,8 @@
 """The database: opened, migrated, and entered one transaction at a time."""
 
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from gateway.model.errors import Invalid, Unavailable
+from gateway.store.shared_commit import WRITES, SharedCommit
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_S = 30
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 class Tx:
@@ -27,12 +28,15 @@ class Tx:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else writes until this transaction ends, as with SQLite: then there is nothing to lock."""
+        return self.connection.dialect.name == "sqlite"
+
     def lock(self, name: str) -> None:
-        """Nobody else holds `name` until this transaction ends. SQLite's writer is alone anyhow."""
-        if self.connection.dialect.name == "postgresql":
-            self.connection.execute(
-                text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
-            )
+        """Nobody else holds `name` until this transaction ends."""
+        if not self.is_alone:
+            self.connection.execute(_LOCK, {"name": name})
 
 
 class Database:
@@ -42,8 +46,7 @@ class Database:
         """Raises Invalid when the URL cannot be understood."""
         self._engine = _engine(url)
         self.dialect = self._engine.dialect.name
-        # SQLite has one writer: waiting for a lock in turn is fairer and quicker than its busy handler.
-        self._turn = threading.Lock() if self.dialect == "sqlite" else nullcontext()
+        self._shared = SharedCommit(self._engine) if self.dialect == "sqlite" else None
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -51,10 +54,13 @@ class Database:
 
         Raises Unavailable when the database cannot be reached or written.
         """
-        with self._turn, _translated(), self._engine.connect() as connection:
-            writing = connection.execution_options(gateway_writes=True)
-            with writing.begin():
-                yield Tx(writing)
+        with _translated():
+            if self._shared is not None:
+                with self._shared.turn() as connection:
+                    yield Tx(connection)
+            else:
+                with self._engine.begin() as connection:
+                    yield Tx(connection)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -93,6 +99,8 @@ class Database:
 
     def close(self) -> None:
         """Every connection is closed."""
+        if self._shared is not None:
+            self._shared.close()
         self._engine.dispose()
 
 
@@ -133,7 +141,7 @@ def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a writer takes its place before it reads, so it never finds its reading stale at the first write.
-    writes = connection.get_execution_options().get("gateway_writes", False)
+    writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 

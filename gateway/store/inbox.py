@@ -1,29 +1,41 @@
 """The inbox: every message byte for byte, what became of it and what we answered."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
 from gateway.model.errors import NotFound
 from gateway.model.ids import MessageId
 from gateway.model.message import Inbound, Keys, Message, MessageState, Protocol
+from gateway.model.search import MAX_KEY, Found
 from gateway.store import changes
 from gateway.store.database import Tx
-from gateway.store.tables import messages
+from gateway.store.tables import message_terms, messages
 
 PAGE = 200
 
+_OWN = ("accession", "patient_id", "placer", "filler", "name_key")
+_KEYS = tuple(field.name for field in fields(Keys))
+_INBOUND = tuple(field.name for field in fields(Inbound))
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a message is searched by; empty text means "none"."""
-
-    accession: str = ""
-    patient_id: str = ""
-    placer: str = ""
-    filler: str = ""
+# Built once: building a statement takes longer than running it.
+_ADD = insert(messages).returning(messages.c.id)
+_WRITE = update(messages).where(messages.c.id == bindparam("of_id"))
+_SAME_NUMBER = and_(
+    messages.c.control_id == bindparam("of_control_id"),
+    messages.c.sender == bindparam("of_sender"),
+    messages.c.source == bindparam("of_source"),
+)
+_NUMBERED = select(messages.c.id).where(_SAME_NUMBER).limit(1)
+_TWIN = (
+    select(messages)
+    .where(_SAME_NUMBER, messages.c.sha256 == bindparam("of_sha256"))
+    .order_by(messages.c.id)
+    .limit(1)
+)
 
 
 def add(
@@ -37,56 +49,67 @@ def add(
     reason: str,
     module: str,
     found: Found,
+    warnings: Iterable[str] = (),
+    edited_from: MessageId | None = None,
 ) -> MessageId:
-    """The message is kept; its answer follows with `answer` in the same transaction."""
-    row = tx.connection.execute(
-        insert(messages)
-        .values(
-            **asdict(inbound),
-            **asdict(keys),
-            **asdict(found),
-            sha256=sha256,
-            received_at=at,
-            state=state,
-            reason=reason,
-            answer=b"",
-            module=module,
-        )
-        .returning(messages.c.id)
-    )
-    message_id = MessageId(row.scalar_one())
+    """The message is kept; its answer follows in the same transaction."""
+    values = {
+        **{name: getattr(inbound, name) for name in _INBOUND},
+        **{name: getattr(keys, name) for name in _KEYS},
+        **_own(found),
+        "sha256": sha256,
+        "received_at": at,
+        "state": state,
+        "reason": reason,
+        "answer": b"",
+        "module": module,
+        "warnings": "\n".join(warnings),
+        "edited_from": edited_from,
+    }
+    message_id = MessageId(tx.connection.execute(_ADD, values).scalar_one())
+    _add_terms(tx, message_id, found)
     changes.note(tx, "message", message_id, at)
     return message_id
 
 
+def close(tx: Tx, message_id: MessageId, state: MessageState, reason: str, raw: bytes) -> None:
+    """The message that was just kept has its first verdict, and what we answer to it is kept with it."""
+    values = {"state": state, "reason": reason, "answer": raw}
+    tx.connection.execute(_WRITE, {"of_id": message_id, **values})
+
+
 def answer(tx: Tx, message_id: MessageId, raw: bytes) -> None:
     """What we answer to the message is kept with it."""
-    tx.connection.execute(update(messages).where(messages.c.id == message_id).values(answer=raw))
+    tx.connection.execute(_WRITE, {"of_id": message_id, "answer": raw})
 
 
 def settle(tx: Tx, message_id: MessageId, state: MessageState, reason: str, at: datetime) -> None:
     """The message is in another state, for a reason."""
-    tx.connection.execute(
-        update(messages).where(messages.c.id == message_id).values(state=state, reason=reason)
-    )
+    tx.connection.execute(_WRITE, {"of_id": message_id, "state": state, "reason": reason})
     changes.note(tx, "message", message_id, at)
+
+
+def describe(
+    tx: Tx, message_id: MessageId, *, module: str, found: Found, warnings: Iterable[str] = ()
+) -> None:
+    """Which mapping read the message last, and what it is found by since then."""
+    values = {"module": module, "warnings": "\n".join(warnings), **_own(found)}
+    tx.connection.execute(_WRITE, {"of_id": message_id, **values})
+    tx.connection.execute(delete(message_terms).where(message_terms.c.message_id == message_id))
+    _add_terms(tx, message_id, found)
+
+
+def has_control_id(tx: Tx, source: str, keys: Keys) -> bool:
+    """Whether a message of the same sender with the same control id came before; never where it has none."""
+    if not keys.control_id:
+        return False
+    return tx.connection.execute(_NUMBERED, _number(source, keys)).scalar_one_or_none() is not None
 
 
 def twin(tx: Tx, source: str, keys: Keys, sha256: str) -> Message | None:
     """The message with the same sender, control id and bytes that came before, None when this is the first."""
-    query = (
-        select(messages)
-        .where(
-            messages.c.source == source,
-            messages.c.sender == keys.sender,
-            messages.c.control_id == keys.control_id,
-            messages.c.sha256 == sha256,
-        )
-        .order_by(messages.c.id)
-        .limit(1)
-    )
-    row = tx.connection.execute(query).one_or_none()
-    return _read(row) if row is not None else None
+    row = tx.connection.execute(_TWIN, {**_number(source, keys), "of_sha256": sha256}).one_or_none()
+    return read_message(row) if row is not None else None
 
 
 def show(tx: Tx, message_id: MessageId) -> Message:
@@ -94,7 +117,28 @@ def show(tx: Tx, message_id: MessageId) -> Message:
     row = tx.connection.execute(select(messages).where(messages.c.id == message_id)).one_or_none()
     if row is None:
         raise NotFound(f"message {message_id}: there is none with that number")
-    return _read(row)
+    return read_message(row)
+
+
+def copies(tx: Tx, message_id: MessageId) -> tuple[MessageId, ...]:
+    """The edited copies of the message, oldest first."""
+    query = select(messages.c.id).where(messages.c.edited_from == message_id).order_by(messages.c.id)
+    return tuple(MessageId(found) for found in tx.connection.execute(query).scalars())
+
+
+def received(tx: Tx, limit: int = PAGE) -> tuple[Message, ...]:
+    """The messages that were kept and not yet mapped, oldest first."""
+    query = select(messages).where(messages.c.state == MessageState.RECEIVED)
+    query = query.order_by(messages.c.id).limit(limit)
+    return tuple(read_message(row) for row in tx.connection.execute(query))
+
+
+def oldest_received(tx: Tx, source: str) -> MessageId | None:
+    """The first message of the source that was kept and not yet mapped; None when all are mapped."""
+    waiting = (messages.c.state == MessageState.RECEIVED) & (messages.c.source == source)
+    query = select(messages.c.id).where(waiting).order_by(messages.c.id).limit(1)
+    found = tx.connection.execute(query).scalar_one_or_none()
+    return MessageId(found) if found is not None else None
 
 
 def newest(
@@ -106,17 +150,20 @@ def newest(
         query = query.where(messages.c.state == state)
     if before is not None:
         query = query.where(messages.c.id < before)
-    return tuple(_read(row) for row in tx.connection.execute(query))
+    return tuple(read_message(row) for row in tx.connection.execute(query))
 
 
-def count(tx: Tx, state: MessageState, *, since: datetime) -> int:
-    """How many messages that came after `since` are in that state."""
-    wanted = (messages.c.state == state) & (messages.c.received_at > since)
-    found: int = tx.connection.execute(select(func.count()).select_from(messages).where(wanted)).scalar_one()
+def count(tx: Tx, state: MessageState, *, since: datetime | None = None) -> int:
+    """How many messages are in that state; only those that came after `since`, when that is given."""
+    query = select(func.count()).select_from(messages).where(messages.c.state == state)
+    if since is not None:
+        query = query.where(messages.c.received_at > since)
+    found: int = tx.connection.execute(query).scalar_one()
     return found
 
 
-def _read(row: Any) -> Message:
+def read_message(row: Any) -> Message:
+    """The message in a row of the table."""
     return Message(
         id=MessageId(row.id),
         protocol=Protocol(row.protocol),
@@ -124,13 +171,7 @@ def _read(row: Any) -> Message:
         peer=row.peer,
         received_at=row.received_at,
         raw=row.raw,
-        keys=Keys(
-            control_id=row.control_id,
-            sender=row.sender,
-            message_type=row.message_type,
-            version=row.version,
-            sent_at=row.sent_at,
-        ),
+        keys=Keys(**{name: getattr(row, name) for name in _KEYS}),
         state=MessageState(row.state),
         reason=row.reason,
         answer=row.answer,
@@ -139,4 +180,22 @@ def _read(row: Any) -> Message:
         patient_id=row.patient_id,
         placer=row.placer,
         filler=row.filler,
+        warnings=tuple(row.warnings.splitlines()),
+        edited_from=MessageId(row.edited_from) if row.edited_from is not None else None,
     )
+
+
+def _number(source: str, keys: Keys) -> dict[str, str]:
+    return {"of_source": source, "of_sender": keys.sender, "of_control_id": keys.control_id}
+
+
+def _own(found: Found) -> dict[str, str]:
+    return {name: getattr(found, name) for name in _OWN}
+
+
+def _add_terms(tx: Tx, message_id: MessageId, found: Found) -> None:
+    """The terms of the further orders, when there are any."""
+    terms = dict.fromkeys(term[:MAX_KEY] for term in (*found.numbers, *found.name_keys))
+    if terms:
+        rows = [{"message_id": message_id, "term": term} for term in terms]
+        tx.connection.execute(insert(message_terms), rows)

@@ -1,10 +1,15 @@
-"""Orders: one row for each scheduled procedure step."""
+"""Orders: one row for each scheduled procedure step.
+
+The statements that every message needs are built once: building one takes longer than running it.
+"""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, insert, or_, select, update
 
 from gateway.model.errors import Conflict, NotFound
 from gateway.model.ids import MessageId, OrderId, PatientRow, Uid
@@ -27,10 +32,16 @@ from gateway.store.tables import orders, patients
 _PATIENT = [patients.c[name].label(name) for name in ("patient_id", "issuer", "name", "birth_date", "sex")]
 _COLUMNS = [column for column in orders.c if column.name != "provenance"]
 
+_JOINED: "Select[Any]" = select(*_COLUMNS, *_PATIENT).join(patients, patients.c.id == orders.c.patient_row)
+_ADD = insert(orders).returning(orders.c.id)
+_NAME_STEP = update(orders).where(orders.c.id == bindparam("of_id"))
+_SAVE = update(orders).where(orders.c.id == bindparam("of_id"), orders.c.version == bindparam("of_version"))
+_SHOW = _JOINED.where(orders.c.id == bindparam("of_id"))
+
 
 def joined() -> "Select[Any]":
     """Every order with its patient: the columns that `read_order` needs."""
-    return select(*_COLUMNS, *_PATIENT).join(patients, patients.c.id == orders.c.patient_row)
+    return _JOINED
 
 
 def add(tx: Tx, order: Order, local: tuple[str, str], provenance: Iterable[Provenance]) -> Order:
@@ -43,12 +54,12 @@ def add(tx: Tx, order: Order, local: tuple[str, str], provenance: Iterable[Prove
         "provenance": write_provenance(provenance),
         "created_at": order.created_at,
     }
-    row = tx.connection.execute(insert(orders).values(values).returning(orders.c.id))
-    order_id = OrderId(row.scalar_one())
+    order_id = OrderId(tx.connection.execute(_ADD, values).scalar_one())
+    step_id = order.step_id or f"SPS{order_id}"
     if not order.step_id:
-        tx.connection.execute(update(orders).where(orders.c.id == order_id).values(step_id=f"SPS{order_id}"))
+        tx.connection.execute(_NAME_STEP, {"of_id": order_id, "step_id": step_id})
     changes.note(tx, "order", order_id, order.created_at)
-    return show(tx, order_id)
+    return replace(order, id=order_id, step_id=step_id)
 
 
 def save(
@@ -61,8 +72,8 @@ def save(
     values = _values(order, local)
     if provenance is not None:
         values["provenance"] = write_provenance(provenance)
-    statement = update(orders).where(orders.c.id == order.id, orders.c.version == order.version)
-    if tx.connection.execute(statement.values({**values, "version": order.version + 1})).rowcount != 1:
+    values |= {"version": order.version + 1, "of_id": order.id, "of_version": order.version}
+    if tx.connection.execute(_SAVE, values).rowcount != 1:
         raise Conflict(f"order {order.id} was changed by someone else in the meantime: look at it again")
     changes.note(tx, "order", order.id, order.updated_at)
     return show(tx, order.id)
@@ -70,7 +81,7 @@ def save(
 
 def show(tx: Tx, order_id: OrderId) -> Order:
     """The order. Raises NotFound."""
-    row = tx.connection.execute(joined().where(orders.c.id == order_id)).one_or_none()
+    row = tx.connection.execute(_SHOW, {"of_id": order_id}).one_or_none()
     if row is None:
         raise NotFound(f"order {order_id}: there is none with that number")
     return read_order(row)
@@ -101,23 +112,35 @@ def of_message(tx: Tx, message_id: MessageId) -> tuple[Order, ...]:
     return _all(tx, orders.c.message_id == message_id)
 
 
-def known_as(tx: Tx, source: str, *, filler: str, placer: str, accession: str) -> tuple[Order, ...]:
-    """Every order of that source that carries one of the sender's own numbers, oldest first; empty ones match none."""
-    numbers = (orders.c.filler, filler), (orders.c.placer, placer), (orders.c.accession, accession)
-    conditions = [column == number for column, number in numbers if number]
-    return _all(tx, orders.c.source == source, or_(*conditions)) if conditions else ()
+def known_as(
+    tx: Tx, source: str, *, filler: str, placer: str, accession: str, will_change: bool = False
+) -> tuple[Order, ...]:
+    """Every order of that source that carries one of the sender's own numbers, oldest first; empty ones match none.
+
+    With `will_change` nobody else changes them until this transaction ends.
+    """
+    given = {"filler": filler, "placer": placer, "accession": accession}
+    numbers = {name: number for name, number in given.items() if number}
+    if not numbers:
+        return ()
+    query = _known_as(tuple(numbers), will_change=will_change)
+    return tuple(read_order(row) for row in tx.connection.execute(query, {"source": source, **numbers}))
 
 
-def of_request(tx: Tx, source: str, service_request: str) -> tuple[Order, ...]:
-    """Every order of that source that was asked for by that ServiceRequest, oldest first; "" matches none."""
+def of_request(tx: Tx, source: str, service_request: str, *, will_change: bool = False) -> tuple[Order, ...]:
+    """Every order of that source that was asked for by that ServiceRequest, oldest first; "" matches none.
+
+    `will_change` as for `known_as`.
+    """
     if not service_request:
         return ()
-    return _all(tx, orders.c.source == source, orders.c.service_request == service_request)
+    same = orders.c.service_request == service_request
+    return _all(tx, orders.c.source == source, same, will_change=will_change)
 
 
-def of_patient(tx: Tx, patient_row: PatientRow) -> tuple[Order, ...]:
-    """Every order of that patient, oldest first."""
-    return _all(tx, orders.c.patient_row == patient_row)
+def of_patient(tx: Tx, patient_row: PatientRow, *, will_change: bool = False) -> tuple[Order, ...]:
+    """Every order of that patient, oldest first. `will_change` as for `known_as`."""
+    return _all(tx, orders.c.patient_row == patient_row, will_change=will_change)
 
 
 def of_days(tx: Tx, first: str, last: str) -> tuple[Order, ...]:
@@ -127,7 +150,7 @@ def of_days(tx: Tx, first: str, last: str) -> tuple[Order, ...]:
     """
     is_open = orders.c.state.not_in([*FINAL, State.EXPIRED])
     dayless = (orders.c.start_date == "") & is_open
-    query = joined().where(orders.c.start_date.between(first, last) | dayless)
+    query = _JOINED.where(orders.c.start_date.between(first, last) | dayless)
     query = query.order_by(orders.c.start_date, orders.c.start_time, orders.c.id)
     return tuple(read_order(row) for row in tx.connection.execute(query))
 
@@ -141,7 +164,7 @@ def before(tx: Tx, states: Iterable[State], day: str, created: datetime) -> tupl
 
 def newest(tx: Tx, *, state: State | None = None, limit: int = 500) -> tuple[Order, ...]:
     """The newest orders first."""
-    query = joined().order_by(orders.c.id.desc()).limit(limit)
+    query = _JOINED.order_by(orders.c.id.desc()).limit(limit)
     if state is not None:
         query = query.where(orders.c.state == state)
     return tuple(read_order(row) for row in tx.connection.execute(query))
@@ -180,13 +203,14 @@ def read_order(row: Any) -> Order:
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=row.version,
+        told_at=row.told_at,
     )
 
 
 _SAME_NAME = (
     "source", "patient_row", "accession", "placer", "filler", "procedure_id", "step_id", "study_uid", "state",
     "modality", "station", "start", "description", "priority", "referring", "service_request", "subject",
-    "message_id", "arrived_at", "sent_at", "sent_by", "updated_at", "version",
+    "message_id", "arrived_at", "sent_at", "sent_by", "updated_at", "version", "told_at",
 )  # fmt: skip
 
 
@@ -200,6 +224,19 @@ def _values(order: Order, local: tuple[str, str] | None) -> dict[str, Any]:
     return values
 
 
-def _all(tx: Tx, *conditions: ColumnElement[bool]) -> tuple[Order, ...]:
-    query = joined().where(*conditions).order_by(orders.c.id)
+@cache
+def _known_as(names: tuple[str, ...], *, will_change: bool) -> "Select[Any]":
+    """The orders of a source that carry one of the numbers with those names."""
+    numbers = or_(*(orders.c[name] == bindparam(name) for name in names))
+    return _in_order(_JOINED.where(orders.c.source == bindparam("source"), numbers), will_change=will_change)
+
+
+def _in_order(query: "Select[Any]", *, will_change: bool) -> "Select[Any]":
+    oldest_first = query.order_by(orders.c.id)
+    # SQLite has one writer and knows no such lock
+    return oldest_first.with_for_update(of=orders) if will_change else oldest_first
+
+
+def _all(tx: Tx, *conditions: ColumnElement[bool], will_change: bool = False) -> tuple[Order, ...]:
+    query = _in_order(_JOINED.where(*conditions), will_change=will_change)
     return tuple(read_order(row) for row in tx.connection.execute(query))

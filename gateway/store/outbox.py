@@ -1,5 +1,6 @@
 """The outbox: news owed to other systems, claimed under a lease and delivered at least once."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,13 +16,8 @@ from gateway.store.tables import deliveries
 
 def add(tx: Tx, outgoing: Outgoing, at: datetime) -> DeliveryId:
     """The news is owed from `at` on. An older state of the same thing that has not left yet never will."""
-    older = update(deliveries).where(
-        deliveries.c.destination == outgoing.destination,
-        deliveries.c.kind == outgoing.kind,
-        deliveries.c.key == outgoing.key,
-        deliveries.c.state == DeliveryState.PENDING,
-    )
-    tx.connection.execute(older.values(state=DeliveryState.SUPERSEDED))
+    if not outgoing.in_turn:
+        _supersede(tx, outgoing)
     row = tx.connection.execute(
         insert(deliveries)
         .values(
@@ -30,6 +26,7 @@ def add(tx: Tx, outgoing: Outgoing, at: datetime) -> DeliveryId:
             key=outgoing.key,
             order_id=outgoing.order_id,
             payload=outgoing.payload,
+            in_turn=int(outgoing.in_turn),
             state=DeliveryState.PENDING,
             attempts=0,
             next_at=at,
@@ -42,35 +39,45 @@ def add(tx: Tx, outgoing: Outgoing, at: datetime) -> DeliveryId:
     return delivery_id
 
 
-def claim(tx: Tx, now: datetime, lease: timedelta) -> Delivery | None:
+def claim(
+    tx: Tx,
+    now: datetime,
+    lease: timedelta,
+    *,
+    to: str | None = None,
+    apart_from: Collection[str] = (),
+) -> Delivery | None:
     """The delivery that is due longest, held until the lease runs out; None when nothing is due.
 
+    `to` is the only destination looked at (None: every one), `apart_from` are those passed over.
     A lease that ran out is due again: its worker died. News of one thing to one destination leaves in the order it
-    was queued: nothing is claimed while an older state of the same thing is being sent.
+    was queued: nothing is claimed while an older state of the same thing is being sent, and nothing in turn while
+    anything older in turn is owed.
     """
     other = deliveries.alias("other")
-    older_is_sending = (
+    is_ahead = (
+        (other.c.destination == deliveries.c.destination)
+        & (other.c.key == deliveries.c.key)
+        & (other.c.id < deliveries.c.id)
+    )
+    is_sending = (other.c.state == DeliveryState.SENDING) & (other.c.lease_until > now)
+    is_owed = other.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
+    both_in_turn = (deliveries.c.in_turn == 1) & (other.c.in_turn == 1)
+    must_wait = (
         select(other.c.id)
-        .where(
-            other.c.destination == deliveries.c.destination,
-            other.c.kind == deliveries.c.kind,
-            other.c.key == deliveries.c.key,
-            other.c.id < deliveries.c.id,
-            other.c.state == DeliveryState.SENDING,
-            other.c.lease_until > now,
-        )
+        .where(is_ahead, ((other.c.kind == deliveries.c.kind) & is_sending) | (both_in_turn & is_owed))
         .exists()
     )
     due = or_(
         (deliveries.c.state == DeliveryState.PENDING) & (deliveries.c.next_at <= now),
         (deliveries.c.state == DeliveryState.SENDING) & (deliveries.c.lease_until <= now),
     )
-    query = (
-        select(deliveries)
-        .where(due, ~older_is_sending)
-        .order_by(deliveries.c.next_at, deliveries.c.id)
-        .limit(1)
-    )
+    query = select(deliveries).where(due, ~must_wait)
+    if to is not None:
+        query = query.where(deliveries.c.destination == to)
+    if apart_from:
+        query = query.where(deliveries.c.destination.not_in(list(apart_from)))
+    query = query.order_by(deliveries.c.next_at, deliveries.c.id).limit(1)
     row = tx.connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
     if row is None:
         return None
@@ -93,7 +100,7 @@ def settle(
     Nothing changes when the lease was lost to another worker meanwhile. A delivery that failed while a newer state
     of the same thing was queued is superseded instead of tried again.
     """
-    if state is DeliveryState.PENDING and _newer(tx, claimed):
+    if state is DeliveryState.PENDING and not claimed.in_turn and _newer(tx, claimed):
         state = DeliveryState.SUPERSEDED
     values = {
         "state": state,
@@ -141,6 +148,16 @@ def of_orders(tx: Tx, order_ids: list[OrderId]) -> tuple[Delivery, ...]:
     return tuple(_read(row) for row in tx.connection.execute(query))
 
 
+def _supersede(tx: Tx, outgoing: Outgoing) -> None:
+    older = update(deliveries).where(
+        deliveries.c.destination == outgoing.destination,
+        deliveries.c.kind == outgoing.kind,
+        deliveries.c.key == outgoing.key,
+        deliveries.c.state == DeliveryState.PENDING,
+    )
+    tx.connection.execute(older.values(state=DeliveryState.SUPERSEDED))
+
+
 def _newer(tx: Tx, delivery: Delivery) -> bool:
     query = select(deliveries.c.id).where(
         deliveries.c.destination == delivery.destination,
@@ -159,6 +176,7 @@ def _read(row: Any) -> Delivery:
         key=row.key,
         order_id=OrderId(row.order_id) if row.order_id is not None else None,
         payload=row.payload,
+        in_turn=bool(row.in_turn),
         state=DeliveryState(row.state),
         attempts=row.attempts,
         next_at=row.next_at,

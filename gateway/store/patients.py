@@ -1,10 +1,10 @@
-"""Patients: one row for each identifier and issuer."""
+"""Patients: one row for each identifier and issuer, and which of them was merged into which."""
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.model.ids import PatientRow
@@ -12,27 +12,100 @@ from gateway.model.patient import Patient
 from gateway.store.database import Tx
 from gateway.store.tables import patients
 
+# Built once: building a statement takes longer than running it.
+_NAMED = select(patients).where(patients.c.patient_id == bindparam("named")).order_by(patients.c.id)
+_OF_IDENTITY = _NAMED.where(patients.c.issuer == bindparam("of_issuer"))
+_OF_ROW = select(patients).where(patients.c.id == bindparam("of_row"))
+_WRITE = update(patients).where(patients.c.id == bindparam("of_row"))
+# Two transactions may find nobody at once; the second then waits for, and takes, the first one's row.
+_ADD = {
+    dialect: insert(patients).on_conflict_do_nothing().returning(patients.c.id)
+    for dialect, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A patient's row."""
+
+    row: PatientRow
+    patient: Patient
+    merged_into: PatientRow | None  # None: stands for himself
+    told_at: datetime | None  # when the newest message about him was sent; None: not known
+
 
 def find(tx: Tx, patient_id: str, issuer: str) -> tuple[PatientRow, Patient] | None:
     """The patient with that identifier and issuer, None when unknown."""
-    query = select(patients).where(patients.c.patient_id == patient_id, patients.c.issuer == issuer)
-    row = tx.connection.execute(query).one_or_none()
-    return (PatientRow(row.id), read_patient(row)) if row is not None else None
+    known = of_identity(tx, patient_id, issuer)
+    return (known.row, known.patient) if known is not None else None
 
 
-def save(tx: Tx, patient: Patient, at: datetime) -> PatientRow:
+def of_identity(tx: Tx, patient_id: str, issuer: str) -> Known | None:
+    """The row of that identifier and issuer, merged or not; None when unknown, or without an identifier."""
+    if not patient_id:
+        return None
+    row = tx.connection.execute(_OF_IDENTITY, {"named": patient_id, "of_issuer": issuer}).one_or_none()
+    return _known(row) if row is not None else None
+
+
+def named(tx: Tx, patient_id: str) -> tuple[Known, ...]:
+    """The rows of that identifier, whoever issued it, oldest first."""
+    if not patient_id:
+        return ()
+    return tuple(_known(row) for row in tx.connection.execute(_NAMED, {"named": patient_id}))
+
+
+def survivor(tx: Tx, known: Known) -> Known:
+    """Who the patient is now: the end of the chain of merges, himself where there is none."""
+    seen = {known.row}
+    while known.merged_into is not None and known.merged_into not in seen:
+        known = of_row(tx, known.merged_into)
+        seen.add(known.row)
+    return known
+
+
+def of_row(tx: Tx, patient_row: PatientRow) -> Known:
+    """The patient of a row that is there."""
+    return _known(tx.connection.execute(_OF_ROW, {"of_row": patient_row}).one())
+
+
+def save(tx: Tx, patient: Patient, at: datetime, told_at: datetime | None = None) -> PatientRow:
     """The row of that identifier and issuer, with the name, birth date and sex given.
 
     A patient without an identifier is nobody we could recognise again: each gets a row of its own.
+    `told_at` is when this was said; None leaves what is known of that.
     """
-    known = find(tx, patient.patient_id, patient.issuer) if patient.patient_id else None
+    known = of_identity(tx, patient.patient_id, patient.issuer)
     if known is None:
-        return _add(tx, patient, at)
-    if known[1] != patient:
-        tx.connection.execute(
-            update(patients).where(patients.c.id == known[0]).values(**asdict(patient), updated_at=at)
-        )
-    return known[0]
+        return add(tx, patient, at, told_at)
+    return write(tx, known, patient, at, told_at)
+
+
+def add(tx: Tx, patient: Patient, at: datetime, told_at: datetime | None = None) -> PatientRow:
+    """The row of a patient who was not known; that of another transaction which found him unknown at the same time."""
+    values = {**_columns(patient), "told_at": told_at, "created_at": at, "updated_at": at}
+    added = tx.connection.execute(_ADD[tx.connection.dialect.name], values).scalar_one_or_none()
+    if added is not None:
+        return PatientRow(added)
+    known = of_identity(tx, patient.patient_id, patient.issuer)
+    assert known is not None
+    return known.row
+
+
+def write(
+    tx: Tx, known: Known, patient: Patient, at: datetime, told_at: datetime | None = None
+) -> PatientRow:
+    """The row, with the patient as given; `told_at` as for `save`."""
+    newest = max((it for it in (known.told_at, told_at) if it is not None), default=None)
+    if known.patient != patient or known.told_at != newest:
+        values = {**_columns(patient), "told_at": newest, "updated_at": at}
+        tx.connection.execute(_WRITE, {"of_row": known.row, **values})
+    return known.row
+
+
+def merge_into(tx: Tx, patient_row: PatientRow, into: PatientRow | None, at: datetime) -> None:
+    """The patient is from now on the one of row `into`; None: stands for himself again."""
+    tx.connection.execute(_WRITE, {"of_row": patient_row, "merged_into": into, "updated_at": at})
 
 
 def read_patient(row: Any) -> Patient:
@@ -42,15 +115,20 @@ def read_patient(row: Any) -> Patient:
     )
 
 
-def _add(tx: Tx, patient: Patient, at: datetime) -> PatientRow:
-    # Two transactions may find nobody at once; the second then waits for, and takes, the first one's row.
-    insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(patients).values(**asdict(patient), created_at=at, updated_at=at)
-    added = tx.connection.execute(
-        statement.on_conflict_do_nothing().returning(patients.c.id)
-    ).scalar_one_or_none()
-    if added is not None:
-        return PatientRow(added)
-    known = find(tx, patient.patient_id, patient.issuer)
-    assert known is not None
-    return known[0]
+def _known(row: Any) -> Known:
+    return Known(
+        row=PatientRow(row.id),
+        patient=read_patient(row),
+        merged_into=PatientRow(row.merged_into) if row.merged_into is not None else None,
+        told_at=row.told_at,
+    )
+
+
+def _columns(patient: Patient) -> dict[str, str]:
+    return {
+        "patient_id": patient.patient_id,
+        "issuer": patient.issuer,
+        "name": patient.name,
+        "birth_date": patient.birth_date,
+        "sex": patient.sex,
+    }

@@ -1,12 +1,16 @@
 """Between the model's values and the JSON that columns hold."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from gateway.model.order import Attributes, Fault, Place, Provenance, Severity, Value
 
 Json = Any
+
+_FAULT, _PROVENANCE, _PLACE = (
+    tuple((field.name, field.default) for field in fields(kind)) for kind in (Fault, Provenance, Place)
+)
 
 
 def write_attributes(attributes: Attributes) -> Json:
@@ -21,7 +25,7 @@ def read_attributes(json: Mapping[str, Json]) -> Attributes:
 
 def write_faults(faults: Iterable[Fault]) -> Json:
     """JSON of the faults; read back with `read_faults`."""
-    return [asdict(fault) for fault in faults]
+    return [_write(fault, _FAULT) for fault in faults]
 
 
 def read_faults(json: Iterable[Json]) -> tuple[Fault, ...]:
@@ -34,7 +38,7 @@ def read_faults(json: Iterable[Json]) -> tuple[Fault, ...]:
 
 def write_provenance(provenance: Iterable[Provenance]) -> Json:
     """JSON of the provenance; read back with `read_provenance`."""
-    return [asdict(entry) for entry in provenance]
+    return [_write(entry, _PROVENANCE) for entry in provenance]
 
 
 def read_provenance(json: Iterable[Json]) -> tuple[Provenance, ...]:
@@ -45,11 +49,20 @@ def read_provenance(json: Iterable[Json]) -> tuple[Provenance, ...]:
                 **row,
                 "place": _read_place(row["place"]),
                 "steps": tuple(row["steps"]),
-                "empty": tuple(row["empty"]),
+                "empty": tuple(row.get("empty", ())),
             }
         )
         for row in json
     )
+
+
+def _write(thing: Fault | Provenance | Place, names: tuple[tuple[str, Any], ...]) -> Json:
+    """The fields of the thing but those that have their default: a trace is long, and mostly defaults."""
+    return {
+        name: _write(value, _PLACE) if isinstance(value, Place) else value
+        for name, default in names
+        if (value := getattr(thing, name)) != default
+    }
 
 
 def _write_value(value: Value) -> Json:

@@ -70,8 +70,17 @@ def complete(tx: Tx, study_id: StudyId, at: datetime) -> None:
 
 
 def quiet_since(tx: Tx, moment: datetime) -> tuple[StudyId, ...]:
-    """The studies that still receive and got nothing after `moment`."""
-    query = select(studies.c.id).where(studies.c.state == StudyState.RECEIVING, studies.c.last_at <= moment)
+    """The studies that still receive and got nothing after `moment`, but for those with a report yet to be read."""
+    unread = (
+        select(instances.c.id)
+        .select_from(instances.join(series))
+        .where(series.c.study_row == studies.c.id, series.c.modality == "SR")
+        .where(instances.c.picture == PictureState.PENDING)
+        .exists()
+    )
+    query = select(studies.c.id).where(
+        studies.c.state == StudyState.RECEIVING, studies.c.last_at <= moment, ~unread
+    )
     return tuple(StudyId(row.id) for row in tx.connection.execute(query.order_by(studies.c.id)))
 
 
@@ -127,6 +136,18 @@ def unlinked(tx: Tx, limit: int = 50) -> tuple[Study, ...]:
     """The newest studies that a person should look at: no order known, or a doubtful link."""
     wanted = select(studies.c.id).where(studies.c.order_id.is_(None) | (studies.c.doubt != ""))
     return _read(tx, studies.c.id.in_(wanted.order_by(studies.c.last_at.desc()).limit(limit)))
+
+
+def without_order(tx: Tx, patient_ids: Iterable[str]) -> tuple[Study, ...]:
+    """The studies whose images name one of those patients and that belong to no order."""
+    named = [patient_id for patient_id in patient_ids if patient_id]
+    return _read(tx, studies.c.patient_id.in_(named) & studies.c.order_id.is_(None))
+
+
+def reopen(tx: Tx, study_id: StudyId) -> None:
+    """The study is looked at again: it completes anew after the quiet period, which may be over."""
+    values = {"state": StudyState.RECEIVING, "completed_at": None}
+    tx.connection.execute(update(studies).where(studies.c.id == study_id).values(values))
 
 
 def instance(tx: Tx, instance_id: InstanceId) -> Instance:

@@ -1,14 +1,9 @@
 """The tables. Texts are never NULL: empty means "not known"; instants are aware UTC."""
 
-import re
-from datetime import UTC, datetime
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -16,10 +11,10 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
 )
+
+from gateway.store.columns import Instant, PlainText, SortedText
 
 metadata = MetaData(
     naming_convention={
@@ -32,44 +27,6 @@ metadata = MetaData(
 
 # SQLite counts up only in a column that is exactly INTEGER.
 _ID = BigInteger().with_variant(Integer, "sqlite")
-
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-class Instant(TypeDecorator[datetime]):
-    """An aware instant, kept in UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """UTC, without its zone where the database knows none. Raises ValueError for a naive instant."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("an instant without a zone cannot be stored")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Aware UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class PlainText(TypeDecorator[str]):
-    """Text any database takes: NUL and half characters become U+FFFD, in sight. The raw message keeps them."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """The text without what cannot be stored."""
-        if value is None or (value.isascii() and "\0" not in value):
-            return value
-        return _UNSTORABLE.sub("\ufffd", value)
 
 
 def _text(name: str) -> "Column[str]":
@@ -99,13 +56,36 @@ messages = Table(
     _text("patient_id"),
     _text("placer"),
     _text("filler"),
-    Index(None, "source", "sender", "control_id"),
+    Column("name_key", SortedText, nullable=False, server_default=""),
+    _text("warnings"),  # one a line
+    Column("edited_from", _ID),
+    Index(None, "control_id", "sender", "source"),
     Index(None, "received_at"),
     Index(None, "state", "received_at"),
+    Index(None, "source", "received_at"),
+    Index(None, "sender", "received_at"),
+    Index(None, "message_type", "received_at"),
+    Index(None, "name_key"),
     Index(None, "accession"),
     Index(None, "patient_id"),
     Index(None, "placer"),
     Index(None, "filler"),
+)
+
+Index(
+    None,
+    messages.c.edited_from,
+    sqlite_where=messages.c.edited_from.is_not(None),
+    postgresql_where=messages.c.edited_from.is_not(None),
+)
+
+# What the further orders of a message are found by; those of the first one stand in its own row.
+message_terms = Table(
+    "message_terms",
+    metadata,
+    Column("term", SortedText, primary_key=True),
+    Column("message_id", _ID, ForeignKey("messages.id"), primary_key=True),
+    Index(None, "message_id"),
 )
 
 patients = Table(
@@ -117,6 +97,8 @@ patients = Table(
     _text("name"),
     _text("birth_date"),
     _text("sex"),
+    Column("merged_into", _ID),  # the patient this one was merged into, NULL while it stands for itself
+    Column("told_at", Instant),  # when the newest message about this patient was sent, by its sender's clock
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Index(None, "name"),
@@ -163,6 +145,7 @@ orders = Table(
     Column("arrived_at", Instant),
     Column("sent_at", Instant),
     _text("sent_by"),
+    Column("told_at", Instant),  # when the newest message that changed it was sent, by its sender's clock
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("version", Integer, nullable=False),
@@ -202,7 +185,24 @@ studies = Table(
     Index(None, "order_id"),
     Index(None, "state", "last_at"),
     Index(None, "accession"),
+    Index(None, "patient_id"),
     Index(None, "last_at"),
+)
+
+merges = Table(
+    "merges",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("message_id", _ID, ForeignKey("messages.id"), nullable=False),
+    Column("prior_row", _ID, ForeignKey("patients.id"), nullable=False),
+    Column("survivor_row", _ID, ForeignKey("patients.id"), nullable=False),
+    Column("freed_from", _ID),  # what the survivor was merged into until then: a merge turned round
+    Column("moved", JSON, nullable=False),
+    Column("undone_at", Instant),
+    _text("undone_by"),
+    Index(None, "prior_row"),
+    Index(None, "survivor_row"),
 )
 
 series = Table(
@@ -264,6 +264,7 @@ deliveries = Table(
     _text("key"),
     Column("order_id", _ID, ForeignKey("orders.id")),
     Column("payload", LargeBinary, nullable=False),
+    Column("in_turn", Integer, nullable=False, server_default="0"),
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_at", Instant, nullable=False),
@@ -272,7 +273,7 @@ deliveries = Table(
     Column("created_at", Instant, nullable=False),
     Column("delivered_at", Instant),
     Index(None, "state", "next_at"),
-    Index(None, "destination", "kind", "key"),
+    Index(None, "destination", "key", "kind"),
     Index(None, "order_id"),
 )
 
@@ -287,6 +288,19 @@ audit = Table(
     _text("detail"),
     Index(None, "subject"),
     Index(None, "at"),
+)
+
+unmapped_codes = Table(
+    "unmapped_codes",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _text("source"),
+    _text("table_name"),
+    _text("code"),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("times", Integer, nullable=False),
+    UniqueConstraint("source", "table_name", "code"),
 )
 
 changes = Table(

@@ -55,6 +55,7 @@ _TITLES = {
     503: "Not available now",
 }
 _MAX_FIELDS = 20
+_FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,14 @@ def _visit(request: Request, user: User | None, token: str, form: dict[str, str]
         token=token,
         peer=request.client.host if request.client else "",
         user=user,
+        bearer=_bearer(request),
+        is_forwarded=not _FORWARDED.isdisjoint(request.headers),
     )
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -22,6 +22,10 @@ class Notice:
 _PLAIN = {
     "completed": "The study is complete. Whoever waits for it is being told.",
     "activated": "The changed mappings are in use.",
+    "replayed": "The message was tried again with the mappings in use now.",
+    "edited": "The edited copy was tried; the message it was made of is kept as it came.",
+    "discarded": "The message was put away.",
+    "unmerged": "The merge is undone. What it moved is back under the old patient ID.",
     "retried": "The delivery is on its way again.",
 }
 

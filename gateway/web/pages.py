@@ -56,6 +56,7 @@ def environment(ports: Ports) -> Environment:
         keyword=wording.keyword_words,
         actor=wording.actor_words,
         deed=wording.deed_words,
+        news=wording.news_words,
     )
     pages.globals.update(
         asset=address,

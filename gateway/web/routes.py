@@ -8,6 +8,8 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
 from gateway.flow.ports import Ports
+from gateway.flow.replay import Rework
+from gateway.flow.watch_feeds import Watcher
 from gateway.mapping.replay import Readable
 from gateway.mapping.watch import Watch
 from gateway.model.ids import StudyId
@@ -22,7 +24,10 @@ from gateway.web import (
     live,
     login,
     mappings_page,
+    merges,
+    message,
     messages,
+    metrics,
     orders,
     pages,
     studies,
@@ -59,9 +64,16 @@ TABLE: tuple[Entry, ...] = (
         needs=Permission.CHANGE_ORDERS,
     ),
     Entry(path="/messages", method="GET", page=messages.listing, needs=Permission.VIEW_MESSAGES),
-    Entry(path="/messages/{id:int}", method="GET", page=messages.show, needs=Permission.VIEW_MESSAGES),
+    Entry(path="/messages", method="POST", page=messages.find, needs=Permission.VIEW_MESSAGES),
+    Entry(path="/messages/{id:int}", method="GET", page=message.show, needs=Permission.VIEW_MESSAGES),
+    Entry(path="/messages/{id:int}/retry", method="POST", page=message.retry, needs=Permission.RETRY),
+    Entry(path="/messages/{id:int}/edit", method="GET", page=message.edit, needs=Permission.RETRY),
+    Entry(path="/messages/{id:int}/edit", method="POST", page=message.retry_copy, needs=Permission.RETRY),
+    Entry(path="/messages/{id:int}/discard", method="POST", page=message.put_away, needs=Permission.RETRY),
     Entry(path="/deliveries", method="GET", page=deliveries.listing, needs=Permission.VIEW_MESSAGES),
     Entry(path="/deliveries/{id:int}/retry", method="POST", page=deliveries.again, needs=Permission.RETRY),
+    Entry(path="/merges", method="GET", page=merges.listing, needs=Permission.VIEW_ORDERS),
+    Entry(path="/merges/{id:int}/undo", method="POST", page=merges.undo, needs=Permission.CHANGE_ORDERS),
     Entry(path="/mappings", method="GET", page=mappings_page.listing, needs=Permission.MANAGE_MAPPINGS),
     Entry(
         path="/mappings/changes", method="GET", page=mappings_page.changes, needs=Permission.MANAGE_MAPPINGS
@@ -74,6 +86,8 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(path="/events", method="GET", page=live.stream, needs=Permission.VIEW_ORDERS, is_use=False),
     Entry(path="/healthz", method="GET", page=health.alive, needs=EVERYONE),
+    Entry(path="/metrics", method="GET", page=metrics.show, needs=EVERYONE),  # brings its own admission
+    Entry(path="/health", method="GET", page=health.show, needs=Permission.VIEW_ORDERS),
     Entry(path="/readyz", method="GET", page=health.ready, needs=EVERYONE),
     Entry(path="/static/{name}", method="GET", page=assets.asset, needs=EVERYONE),
 )
@@ -91,6 +105,9 @@ def build(
     secure_cookies: bool = False,
     mappings: Watch | None = None,
     read: Callable[[Message], Readable] | None = None,
+    rework: Rework | None = None,
+    watcher: Watcher | None = None,
+    metrics_token: str = "",
 ) -> Starlette:
     """The application: our pages, and `more` routes of other rooms, which bring their own admission.
 
@@ -108,6 +125,9 @@ def build(
         secure_cookies=secure_cookies,
         mappings=mappings,
         read=read,
+        rework=rework,
+        watcher=watcher,
+        metrics_token=metrics_token,
     )
     app = Starlette(
         routes=[*(_route(site, entry) for entry in TABLE), *more],

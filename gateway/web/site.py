@@ -9,6 +9,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.flow.admit import admitted
 from gateway.flow.ports import Ports
+from gateway.flow.replay import Rework
+from gateway.flow.watch_feeds import Watcher
 from gateway.mapping.replay import Readable
 from gateway.mapping.watch import Watch
 from gateway.model.errors import NotFound
@@ -38,6 +40,9 @@ class Site:
     secure_cookies: bool
     mappings: Watch | None  # None: this process maps nothing
     read: Callable[[Message], Readable] | None  # a stored message read again; it raises Malformed
+    rework: Rework | None = None  # None: messages are only looked at here
+    watcher: Watcher | None = None  # None: nothing is watched here
+    metrics_token: str = ""  # asked for at /metrics; "": only programs on this computer may read them
 
     @property
     def cookie(self) -> str:
@@ -62,6 +67,8 @@ class Visit:
     token: str
     peer: str
     user: User | None
+    bearer: str = ""  # the token of the Authorization header, "" when there is none
+    is_forwarded: bool = False  # a proxy says that it asks for somebody else
 
     @property
     def person(self) -> User:

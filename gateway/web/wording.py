@@ -47,6 +47,7 @@ STUDY_CHIPS: dict[StudyState, Chip] = {
 }
 
 MESSAGE_CHIPS: dict[MessageState, Chip] = {
+    MessageState.RECEIVED: Chip(label="Received", icon="clock", tone="ready", hint="About to be mapped"),
     MessageState.MAPPED: Chip(label="Mapped", icon="check", tone="done"),
     MessageState.HELD: Chip(label="Held", icon="alert", tone="warn"),
     MessageState.SKIPPED: Chip(label="Skipped", icon="square", tone="off"),
@@ -64,6 +65,25 @@ DELIVERY_CHIPS: dict[DeliveryState, Chip] = {
 }
 
 
+_STATUS = ("ORM^O01 ", "OMG^O19 ")
+_STATUS_WORDS = {
+    "SC": "Order sent to a machine",
+    "AR": "Patient arrived",
+    "IP": "Order started",
+    "CM": "Order completed",
+    "CA": "Order cancelled",
+    "DC": "Order discontinued",
+}
+_NEWS_WORDS = {"ImagingStudy": "Study", "ORU^R01": "Results"}
+
+
+def news_words(kind: str) -> str:
+    """ "Order started (ORM^O01)": what a delivery says, and how."""
+    message, _, status = kind.partition(" ")
+    said = _STATUS_WORDS.get(status) or _NEWS_WORDS.get(message)
+    return f"{said} ({message})" if said else kind
+
+
 def order_chip(state: State, station: str) -> Chip:
     """The chip of an order; one that was sent says to which machine."""
     chip = ORDER_CHIPS[state]
@@ -74,8 +94,12 @@ def order_chip(state: State, station: str) -> Chip:
 
 
 def told_chip(deliveries: Iterable[Delivery]) -> Chip | None:
-    """What the EHR knows, from the deliveries about an order: the worst that still counts; None without any."""
-    states = {d.state: d for d in deliveries if d.state is not DeliveryState.SUPERSEDED}
+    """What the EHR knows of an order's study: the worst that still counts; None without any.
+
+    News of the order's status counts only where it failed.
+    """
+    counting = (d for d in deliveries if d.state is DeliveryState.DEAD or not d.kind.startswith(_STATUS))
+    states = {d.state: d for d in counting if d.state is not DeliveryState.SUPERSEDED}
     for state in (DeliveryState.DEAD, DeliveryState.SENDING, DeliveryState.PENDING, DeliveryState.DELIVERED):
         if state in states:
             chip = DELIVERY_CHIPS[state]
@@ -202,6 +226,20 @@ _DEEDS = {
     "order.discontinue": "Stopped",
     "order.cancel": "Cancelled",
     "order.expire": "Expired",
+    "order.arrive": "Patient arrived",
+    "order.unschedule": "Appointment taken back",
+    "order.patient": "Patient's details changed",
+    "order.late": "An older message came late and was left out",
+    "order.merge": "Moved to the patient it was merged into",
+    "order.merge-waits": "Patient merged: moves when the exam is over",
+    "order.redirect": "Came under a merged patient ID",
+    "order.unmerge": "Moved back: the merge was undone",
+    "order.discontinued": "Received as stopped",
     "order.view": "Opened",
+    "message.view": "Opened",
+    "message.replay": "Tried again",
+    "message.edit": "Edited",
+    "message.edited": "Made as an edited copy",
+    "message.discard": "Put away",
     "mappings.activate": "Activated",
 }

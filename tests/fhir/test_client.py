@@ -39,6 +39,7 @@ def _delivery(news: Outgoing) -> Delivery:
         key=news.key,
         order_id=news.order_id,
         payload=news.payload,
+        in_turn=news.in_turn,
         state=DeliveryState.SENDING,
         attempts=1,
         next_at=NOW,

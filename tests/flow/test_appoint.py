@@ -221,24 +221,6 @@ def test_a_patient_who_has_no_order_here_is_passed_over(ports: Ports, order_fact
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("prior", "issuer", "state"),
-    [("MRN1", "", MessageState.HELD), ("MRN1", "H", MessageState.HELD), ("MRN9", "", MessageState.SKIPPED),
-     ("MRN2", "", MessageState.SKIPPED)],
-)  # fmt: skip
-def test_a_merge_waits_for_a_person_when_it_concerns_a_patient_here(
-    ports: Ports, order_factory: OrderFactory, prior: str, issuer: str, state: MessageState
-) -> None:
-    before = order_factory(patient_id="MRN1")
-    merge = _request(
-        Action.MERGE, PatientID="MRN2", PriorPatientID=prior, PriorIssuerOfPatientID=issuer, PatientName="X^Y"
-    )
-    answered = _receive(ports, merge)
-    assert answered.state is state
-    assert "MRN" not in _reason(ports, answered)
-    assert _orders(ports) == (before,)
-
-
 def test_a_patient_message_in_doubt_changes_nothing(ports: Ports, order_factory: OrderFactory) -> None:
     before = order_factory()
     fault = replace(HOLD, keyword="PatientName")

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.flow.deliver import deliver_due, retry, wait_s
+from gateway.flow.deliver import LEASE, deliver_due, retry, wait_s
 from gateway.flow.ports import Ports
 from gateway.model.delivery import Delivery, DeliveryState, Outgoing
 from gateway.model.errors import Refused, Unavailable
@@ -74,3 +74,72 @@ def test_the_wait_grows_to_a_quarter_of_an_hour_and_heeds_the_peer(
 ) -> None:
     for spread in (0.0, 0.5, 1.0):
         assert least <= wait_s(attempts, asked_s=asked_s, spread=spread) <= most
+
+
+def _status(ports: Ports, key: str = "order:1", destination: str = "ris") -> DeliveryId:
+    with ports.database.write() as tx:
+        out = Outgoing(
+            destination=destination, kind="ORM^O01 IP", key=key, order_id=None, payload=b"MSH", in_turn=True
+        )
+        return outbox.add(tx, out, ports.clock())
+
+
+def test_news_in_turn_leaves_in_its_order_even_when_one_fails(ports: Ports) -> None:
+    first, second = _status(ports), _status(ports)
+    other = _status(ports, "order:2")
+    tried: list[DeliveryId] = []
+
+    def send(delivery: Delivery) -> None:
+        tried.append(delivery.id)
+        if delivery.id == first and tried.count(first) == 1:
+            raise Unavailable("away")
+
+    deliver_due(ports, send)
+    assert tried == [first, other]
+    ports.clock.advance(seconds=10)  # type: ignore[attr-defined]
+    deliver_due(ports, send)
+    assert tried == [first, other, first, second]
+    assert [_show(ports, one).state for one in (first, second)] == [DeliveryState.DELIVERED] * 2
+
+
+def test_a_dead_one_lets_the_next_in_turn_go(ports: Ports) -> None:
+    first, second = _status(ports), _status(ports)
+
+    def send(delivery: Delivery) -> None:
+        if delivery.id == first:
+            raise Refused("AR")
+
+    deliver_due(ports, send)
+    assert [_show(ports, one).state for one in (first, second)] == [
+        DeliveryState.DEAD,
+        DeliveryState.DELIVERED,
+    ]
+
+
+def test_what_was_being_sent_when_we_died_is_sent_again_as_it_was_before_what_follows(ports: Ports) -> None:
+    first, second = _status(ports), _status(ports)
+    with ports.database.write() as tx:
+        taken = outbox.claim(tx, ports.clock(), LEASE)  # and then the power fails
+    sent: list[Delivery] = []
+    assert deliver_due(ports, sent.append) == 0
+    ports.clock.advance(seconds=LEASE.total_seconds())  # type: ignore[attr-defined]
+    deliver_due(ports, sent.append)
+    assert taken is not None
+    assert [one.id for one in sent] == [first, second]
+    assert sent[0].payload == taken.payload
+
+
+def test_each_worker_serves_its_own_destination(ports: Ports) -> None:
+    ehr, ris, gone = _owe(ports), _status(ports), _status(ports, destination="gone")
+    sent: list[Delivery] = []
+    deliver_due(ports, sent.append, to="ris")
+    assert [one.id for one in sent] == [ris]
+    deliver_due(ports, sent.append, apart_from=("ris", "ehr"))
+    assert [one.id for one in sent] == [ris, gone]
+    deliver_due(ports, sent.append)
+    assert [one.id for one in sent] == [ris, gone, ehr]
+
+
+def test_a_worker_that_is_told_to_stop_takes_nothing_more(ports: Ports) -> None:
+    _owe(ports)
+    assert deliver_due(ports, lambda _: None, is_stopping=lambda: True) == 0

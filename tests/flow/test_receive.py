@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.flow.ports import Ports, Release
-from gateway.flow.receive import Answered, receive
+from gateway.flow.receive import REUSED, Answered, receive
 from gateway.flow.release import send
 from gateway.model.lifecycle import State
 from gateway.model.message import Inbound, Interpretation, Keys, MessageState, Protocol, Receipt
@@ -81,6 +81,10 @@ def test_the_same_control_id_with_other_bytes_is_another_message(ports: Ports) -
     answered = _receive(ports, _request(RequestedProcedureDescription="Liver"), raw=b"other")
     assert not answered.is_repeat
     assert [order.description for order in _orders(ports)] == ["Liver"]
+    with ports.database.read() as tx:
+        assert inbox.show(tx, answered.message_id).warnings == (REUSED,)
+    again = _receive(ports, _request(RequestedProcedureDescription="Liver"), raw=b"other")
+    assert (again.is_repeat, again.answer) == (True, answered.answer)
 
 
 def test_a_message_that_failed_is_tried_again_when_it_is_sent_again(ports: Ports) -> None:

@@ -148,6 +148,11 @@ def test_a_broken_header_stays_on_one_line() -> None:
     assert [line[:3] for line in lines(broken, AckCode.ACCEPTED)] == ["MSH", "MSA"]
 
 
+def test_no_frame_byte_is_echoed() -> None:
+    broken = read_er7("MSH|^~\\&|RIS|HO\x1csp|GW|RAD|20261123||ORM^O01|C\x0bTL1|P|2.5")
+    assert lines(broken, AckCode.ACCEPTED)[1] == "MSA|AA|CTL1"
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("code", list(AckCode))
 def test_another_parser_reads_the_answer(version: str, code: AckCode) -> None:

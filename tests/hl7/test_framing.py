@@ -81,6 +81,16 @@ def test_a_large_message_in_small_pieces_is_put_together() -> None:
     assert _fed(_cut(frame(payload), 100), max_bytes=200_000)[0] == [Frame(payload=payload)]
 
 
+def test_padding_between_two_vts_is_no_lost_message() -> None:
+    assert _fed([b"\x0b\r\n\0 " + frame(b"MSH|")])[0] == [Frame(payload=b"MSH|")]
+
+
+def test_junk_since_the_last_frame_is_known() -> None:
+    framer = Framer()
+    assert list(framer.feed(frame(b"MSH|") + b"\r\nMSH|without VT")) == [Frame(payload=b"MSH|")]
+    assert framer.unframed_bytes == 13
+
+
 @given(payloads=PAYLOADS, sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8))
 def test_framed_payloads_come_out_the_same_however_they_are_cut(
     payloads: list[bytes], sizes: list[int]

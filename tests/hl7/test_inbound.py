@@ -9,8 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.flow.ports import Ports
+from gateway.hl7.answering import answers_in
+from gateway.hl7.batch import split
 from gateway.hl7.framing import End, frame
-from gateway.hl7.inbound import Receive, receiver
+from gateway.hl7.inbound import Receive, Rules, receiver
+from gateway.hl7.reading import Expected
 from gateway.mapping.registry import Modules
 from gateway.model.er7 import Message, Segment, read_er7
 from gateway.model.errors import Invalid
@@ -100,6 +103,18 @@ def test_the_same_message_again_gets_the_same_bytes_and_makes_no_second_order(
     assert (len(messages), len(kept)) == (1, 1)
 
 
+def test_the_same_control_id_with_other_content_is_taken_and_the_sender_is_warned(
+    ports: Ports, answer: Receive
+) -> None:
+    answer(order(), PEER)
+    warned = answer(order(accession="A200"), PEER)
+    assert verdict(warned) == ("AA", "CTL1")
+    assert b"same control id (MSH-10)" in warned
+    messages, kept = stored(ports)
+    assert (len(messages), len(kept)) == (2, 2)
+    assert ["MSH-10" in warning for warning in messages[0].warnings] == [True]
+
+
 def test_each_answer_has_a_control_id_of_its_own(answer: Receive) -> None:
     ids = {read(answer(order(f"C{n}"), PEER)).header.value(10) for n in range(5)}
     assert len(ids) == 5
@@ -127,6 +142,8 @@ def test_an_unknown_type_is_rejected_and_kept(ports: Ports, answer: Receive) -> 
         b"GET / HTTP/1.1\r\n\r\n",
         b"MSH",
         b"MSH|",
+        b"MSH\rORC|CA|",
+        b"MSH|^~\\A18|RIS",
         b"MSHA^~\\&",
         b"PID|1\r",
         b"\xff" * 50,
@@ -266,9 +283,135 @@ def test_an_error_in_our_own_code_keeps_the_message_and_tells_the_sender_to_come
     assert verdict(receiver(ports, lambda: modules, "ris")(order(), PEER))[0] == "AA"
 
 
+def asking(raw: bytes, accept: str, application: str) -> bytes:
+    """The order with MSH-15 and MSH-16."""
+    head, _, rest = raw.partition(b"\r")
+    fields = head.split(b"|")
+    fields[14:16] = accept.encode(), application.encode()
+    return b"|".join(fields) + b"\r" + rest
+
+
+def test_enhanced_mode_gives_two_answers_and_both_are_kept(
+    ports: Ports, answer: Receive, listen: Listen, call: Call
+) -> None:
+    peer = call(listen(answer).port)
+    raw = asking(order(), "AL", "AL")
+    peer.write(frame(raw) + frame(raw))
+    answers = [peer.answer() for _ in range(4)]
+    assert [verdict(one) for one in answers] == [("CA", "CTL1"), ("AA", "CTL1")] * 2
+    assert answers[:2] == answers[2:]
+    (message,), (kept,) = stored(ports)
+    assert (message.answer, kept.accession) == (b"".join(answers[:2]), "A100")
+
+
+def test_a_sender_that_wants_no_answer_gets_none_and_its_order_counts(
+    ports: Ports, answer: Receive, listen: Listen, call: Call
+) -> None:
+    peer = call(listen(answer).port)
+    peer.write(frame(asking(order(), "NE", "NE")) + frame(order("CTL2", accession="A200")))
+    assert verdict(peer.answer()) == ("AA", "CTL2")
+    assert {kept.accession for kept in stored(ports)[1]} == {"A100", "A200"}
+
+
+@pytest.mark.parametrize(
+    ("expected", "code"),
+    [
+        (Expected(senders=frozenset({"OTHER|HOSP"})), "204"),
+        (Expected(processing_ids=frozenset({"T"})), "202"),
+        (Expected(versions=frozenset({"2.3.1"})), "203"),
+    ],
+)
+def test_what_a_listener_does_not_take_is_rejected(
+    ports: Ports, modules: Modules, expected: Expected, code: str
+) -> None:
+    picky = receiver(ports, lambda: modules, "ris", Rules(expected=expected))
+    ack = picky(order(), PEER)
+    assert (verdict(ack), errors(ack)[0].value(3)) == (("AR", "CTL1"), code)
+    assert verdict(picky(asking(order("CTL2"), "AL", "AL"), PEER))[0] == "CR"
+    assert stored(ports)[1] == ()
+
+
+def test_what_a_listener_takes_is_taken(ports: Ports, modules: Modules) -> None:
+    expected = Expected(
+        senders=frozenset({"RIS|HOSP"}), processing_ids=frozenset({"P"}), versions=frozenset({"2.5.1"})
+    )
+    assert (
+        verdict(receiver(ports, lambda: modules, "ris", Rules(expected=expected))(order(), PEER))[0] == "AA"
+    )
+
+
+def test_a_held_message_is_answered_as_the_listener_says(ports: Ports, modules: Modules) -> None:
+    strict = receiver(ports, lambda: modules, "ris", Rules(is_hold_an_error=True))
+    ack = strict(order(start="23/11/2026"), PEER)
+    assert (verdict(ack)[0], errors(ack)[0].value(4)) == ("AE", "E")
+    assert [message.state for message in stored(ports)[0]] == [MessageState.HELD]
+
+
+def test_after_commit_the_answer_does_not_wait_for_the_mapping(ports: Ports, modules: Modules) -> None:
+    told: list[str] = []
+    quick = receiver(ports, lambda: modules, "ris", Rules(is_deferred=True), lambda: told.append("arrived"))
+    ack = quick(asking(order(version="2.3.1"), "AL", "AL"), PEER)
+    assert [verdict(one)[0] for one in answers_in(ack)] == ["CA", "AA"]
+    assert next(read(answers_in(ack)[1]).named("MSA")).value(3) == "kept; it is mapped later"
+    (message,), none = stored(ports)
+    assert (message.state, message.keys.control_id, none, told) == (
+        MessageState.RECEIVED,
+        "CTL1",
+        (),
+        ["arrived"],
+    )
+    assert verdict(quick(b"no HL7", PEER))[0] == "AR"
+
+
+def test_each_message_of_a_batch_is_received_and_answered_by_itself(
+    ports: Ports, answer: Receive, listen: Listen, call: Call, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = call(listen(answer).port)
+    first, bad, last = order("C1", accession="A1"), order("C2", kind="XYZ^Q99"), order("C3", accession="A3")
+    batch = b"FHS|^~\\&|RIS\rBHS|^~\\&|RIS\r" + first + bad + last + b"BTS|4\rFTS|1\r"
+    peer.write(frame(batch) + frame(batch))
+    answers = [peer.answer() for _ in range(6)]
+    assert [verdict(one) for one in answers] == [("AA", "C1"), ("AR", "C2"), ("AA", "C3")] * 2
+    assert (answers[0], answers[2]) == (answers[3], answers[5])
+    assert [error.value(8) for error in errors(answers[0])] == [
+        "BTS-1 (messages in the batch): says 4, there are 3"
+    ]
+    messages, kept = stored(ports)
+    assert [message.raw for message in messages[::-1]][:3] == [first, bad, last]
+    assert {one.accession for one in kept} == {"A1", "A3"}
+    assert [record.levelname for record in caplog.records if record.msg == "hl7.batch"] == ["WARNING"] * 2
+
+
+def test_a_batch_cut_short_loses_its_last_message_alone(ports: Ports, answer: Receive) -> None:
+    ack = answer(order("C1", accession="A1") + order("C2", accession="A2")[:120], PEER, End.TRUNCATED)
+    assert [verdict(one) for one in answers_in(ack)] == [("AA", "C1"), ("AR", "C2")]
+    assert [kept.accession for kept in stored(ports)[1]] == ["A1"]
+
+
+def test_utf_16_is_refused_by_name_though_its_characters_hold_frame_bytes(
+    answer: Receive, listen: Listen, call: Call
+) -> None:
+    peer = call(listen(answer).port)
+    for encoding in ("utf-16-le", "utf-16-be"):
+        peer.write(frame(order(name="\u4e0b^\u4e1c").decode().encode(encoding)) + frame(order()))
+        ack = peer.answer()
+        assert (verdict(ack), errors(ack)[0].value(8)[:6]) == (("AR", "CTL1"), "MSH-18")
+        while verdict(ack)[0] != "AA":
+            ack = peer.answer()
+
+
+def test_the_begin_of_a_message_that_nobody_could_recognise_is_kept_unanswered(
+    ports: Ports, answer: Receive, listen: Listen, call: Call
+) -> None:
+    peer = call(listen(answer).port)
+    peer.write(b"\x0bPID|1||A" + frame(order()))
+    assert verdict(peer.answer()) == ("AA", "CTL1")
+    assert [message.raw for message in stored(ports)[0]][::-1] == [b"PID|1||A", order()]
+
+
 def test_an_unknown_fallback_is_refused_at_the_start(ports: Ports, modules: Modules) -> None:
     with pytest.raises(Invalid, match="charset"):
-        receiver(ports, lambda: modules, "ris", fallback_charset="klingon")
+        receiver(ports, lambda: modules, "ris", Rules(expected=Expected(fallback_charset="klingon")))
 
 
 def test_no_value_of_a_message_reaches_the_log(answer: Receive, caplog: pytest.LogCaptureFixture) -> None:
@@ -340,8 +483,8 @@ def test_eight_senders_at_once_lose_nothing(
     begin=st.sampled_from([b"", b"MSH|^~\\&|", b"MSH|^~\\&|A|B|C|D|2026||ORM^O01|", order()]),
 )
 def test_any_bytes_get_an_answer_that_can_be_read(answer: Receive, raw: bytes, begin: bytes) -> None:
-    code, _ = verdict(answer(begin + raw, PEER))
-    assert code in {"AA", "AE", "AR"}
+    for one in answers_in(answer(begin + raw, PEER)):
+        assert verdict(one)[0] in {"AA", "AE", "AR", "CA", "CE", "CR"}
 
 
 @pytest.mark.corpora
@@ -353,17 +496,10 @@ def test_every_message_of_the_corpora_is_kept_and_answered(ports: Ports, modules
         raw = path.read_bytes()
         name = str(path.relative_to(CORPUS))
         ack = receiver(ports, lambda: modules, name)(raw, PEER)
-        assert verdict(ack)[0] in {"AA", "AE", "AR"}, name
-        assert not any(error.value(3) == "207" for error in errors(ack)), name
+        answers = answers_in(ack)
+        assert all(verdict(one)[0] in {"AA", "AE", "AR", "CA", "CE", "CR"} for one in answers), name
+        assert not any(error.value(3) == "207" for one in answers for error in errors(one)), name
         with ports.database.read() as tx:
-            (message,) = inbox.newest(tx, limit=1)
-        assert (message.source, message.raw, message.answer) == (name, raw, ack)
-    assert len({message.id for message in _all_messages(ports)}) == len(paths)
-
-
-def _all_messages(ports: Ports) -> Iterator[Stored]:
-    before = None
-    with ports.database.read() as tx:
-        while page := inbox.newest(tx, before=before):
-            yield from page
-            before = page[-1].id
+            kept = [message for message in inbox.newest(tx) if message.source == name][::-1]
+        assert [message.raw for message in kept] == [part.raw for part in split(raw)], name
+        assert b"".join(message.answer for message in kept) == ack, name

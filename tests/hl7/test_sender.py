@@ -45,7 +45,7 @@ def test_an_answer_to_another_message_is_no_answer(listen: Listen) -> None:
         sender.send(MESSAGE)
 
 
-@pytest.mark.parametrize("answer", [b"", b"hello", b"MSH|^~\\&|||||||ACK|9|P|2.5\r"])
+@pytest.mark.parametrize("answer", [b"\r", b"hello", b"MSH|^~\\&|||||||ACK|9|P|2.5\r"])
 def test_an_answer_that_is_none_is_told(listen: Listen, answer: bytes) -> None:
     with (
         Sender("127.0.0.1", listen(answering(answer)).port) as sender,

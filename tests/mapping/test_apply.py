@@ -83,6 +83,30 @@ def test_what_a_table_does_not_know(
         assert "R9" not in fault.text
 
 
+@pytest.mark.parametrize(
+    ("given", "unknown"),
+    [
+        ("from: ORC-2, table: room, unmapped: hold", ["R9"]),
+        ("from: ORC-2, table: room, unmapped: next", ["R9"]),
+        ("from: ORC-2, do: [{table: room}]", ["R9"]),
+        ("from: [{from: ORC-2, table: room, unmapped: next}, {from: ORC-3, table: room}]", []),
+        ("from: ORC-3, table: room", []),
+        ("from: ORC-2, table: room, unmapped: pass", []),
+        ("from: ORC-2, table: room, unmapped: OTHER", []),
+    ],
+)
+def test_a_code_that_no_table_knows_and_no_rule_covers_is_noted(
+    request_of: Request, given: str, unknown: list[str]
+) -> None:
+    request = request_of(f"ScheduledStationAETitle: {{{given}}}", "ORC|NW|R9|R1")
+    assert [(one.table, one.code) for one in request.unknown] == [("room", code) for code in unknown]
+
+
+def test_an_action_that_is_not_in_the_table_is_noted(request_of: Request) -> None:
+    request = request_of("ScheduledStationAETitle: ORC-2", "ORC|ZZ|R9")
+    assert [(one.table, one.code) for one in request.unknown] == [("action", "ZZ")]
+
+
 def test_an_empty_target_of_a_table_leaves_the_value_out(request_of: Request) -> None:
     request = request_of("ScheduledStationAETitle: {from: ORC-2, table: room}", "ORC|NW|R2")
     assert request.attributes == {}

@@ -56,7 +56,21 @@ def test_a_broken_line_belongs_to_the_segment_before_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "PID|1", "MSH", "MSH|", "MSHA^~\\&A", "MSH|^^~|", "MSH|^|&|x", "\0\0", "MSH |^~\\&"]
+    "text",
+    [
+        "",
+        "PID|1",
+        "MSH",
+        "MSH|",
+        "MSHA^~\\&A",
+        "MSH|^^~|",
+        "MSH|^|&|x",
+        "\0\0",
+        "MSH |^~\\&",
+        "MSH|^~\\A|",
+        "MSH|\0^|",
+        "MSH|^ ~|",
+    ],
 )
 def test_what_is_no_message_is_malformed(text: str) -> None:
     if text == "MSH|^|&|x":  # two delimiters suffice

@@ -125,3 +125,18 @@ def test_a_stop_signal_ends_it_cleanly_and_the_welcome_told_addresses_and_secret
     assert "Traceback" not in said
     secret = said.split("set-up secret: ")[1].split()[0]
     assert secret not in (gateway.config.parent / "gateway.log").read_text()
+
+
+def test_merged_patients_are_listed_and_taken_apart_again(gateway: Any, order: Callable[..., bytes]) -> None:
+    gateway.say_hl7(order("A100"))
+    patients = b"PID|1||NEW1^^^GENHOSP^MR||DOE^JANE\rMRG|MRN100^^^GENHOSP^MR\r"
+    merge = b"MSH|^~\\&|RIS|HOSP|GW|RAD|||ADT^A40|M1|P|2.5.1\r" + patients
+    assert b"MSA|AA|M1" in gateway.say_hl7(merge)[0]
+    (row,) = [json.loads(line) for line in gateway.command("merges", "list", "--json").stdout.splitlines()]
+    assert (row["prior"], row["survivor"], len(row["orders"])) == ("MRN100", "NEW1", 1)
+    undone = gateway.command("merges", "undo", "1")
+    assert (undone.returncode, undone.stdout) == (0, "merge 1 is undone\n")
+    (kept,) = [json.loads(line) for line in gateway.command("orders", "list", "--json").stdout.splitlines()]
+    assert kept["patient_id"] == "MRN100"
+    again = gateway.command("merges", "undo", "1")
+    assert (again.returncode, "undone already" in again.stderr) == (1, True)

@@ -3,10 +3,14 @@
 import gc
 import json
 import random
+import socket
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +61,102 @@ def test_no_acknowledged_order_is_lost_or_doubled_when_the_gateway_is_killed(
     assert set(taken) <= set(kept)
     assert len(kept) == len(set(kept))
     assert gateway.say_hl7(order(taken[0], patient_id=f"M{taken[0]}"))[0].count(b"MSA|AA|") == 1
+
+
+def _ask(connection: socket.socket, message: bytes) -> bytes:
+    connection.sendall(b"\x0b" + message + b"\x1c\r")
+    received = b""
+    while not received.endswith(b"\x1c\r"):
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise ConnectionError("closed before an answer")
+        received += chunk
+    return received[1:-2]
+
+
+@dataclass
+class _Sender:
+    """A RIS with one connection, that opens another when it is lost. Every third message carries two orders."""
+
+    number: int
+    port: int
+    make: Callable[..., bytes]
+    stop: threading.Event
+    answers: dict[str, bytes] = field(default_factory=dict)  # control id -> what was answered
+    owed: dict[str, bytes] = field(default_factory=dict)  # control id -> a message that got no answer
+    orders: dict[str, list[str]] = field(default_factory=dict)  # control id -> accession numbers
+
+    def push(self) -> None:
+        count = 0
+        while not self.stop.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+                    while not self.stop.is_set():
+                        count += 1
+                        self._say(connection, count)
+            except OSError:
+                time.sleep(0.05)
+
+    def _say(self, connection: socket.socket, count: int) -> None:
+        accession = f"{self.number}C{count}"
+        message = self.make(accession, patient_id=f"M{accession}")
+        self.orders[f"C{accession}"] = [accession]
+        if count % 3 == 0:
+            other = self.make(f"{accession}B").split(b"\r", 2)[2]
+            message, self.orders[f"C{accession}"] = message + other, [accession, f"{accession}B"]
+        self.owed[f"C{accession}"] = message
+        self.answers[f"C{accession}"] = _ask(connection, message)
+        del self.owed[f"C{accession}"]
+
+
+def _stored(path: Path) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """Control id and answer of each message in the inbox, and the accession number of each order."""
+    with sqlite3.connect(path) as database:
+        messages = list(database.execute("SELECT control_id, answer FROM messages"))
+        orders = [row[0] for row in database.execute("SELECT accession FROM orders")]
+    database.close()
+    return messages, orders
+
+
+def test_eight_senders_and_a_gateway_killed_at_random_leave_each_message_exactly_once(
+    serve: Callable[..., Any], order: Callable[..., bytes]
+) -> None:
+    gateway, chance, stop = serve(), random.Random(4), threading.Event()
+    senders = [_Sender(number, gateway.hl7, order, stop) for number in range(8)]
+    threads = [threading.Thread(target=sender.push) for sender in senders]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        time.sleep(chance.uniform(0.3, 1.2))
+        gateway.kill()
+        gateway.start()
+    time.sleep(0.3)
+    stop.set()
+    for thread in threads:
+        thread.join(40)
+    database = gateway.config.parent / "gateway.db"
+    answers = {control: answer for sender in senders for control, answer in sender.answers.items()}
+    owed = {control: message for sender in senders for control, message in sender.owed.items()}
+    wanted = {control: names for sender in senders for control, names in sender.orders.items()}
+
+    messages, orders = _stored(database)
+    assert len(answers) > 50
+    assert owed, "no kill met a message in hand"
+    assert [answer for answer in answers.values() if b"MSA|AA|" not in answer] == []
+    kept = dict(messages)
+    assert Counter(control for control, _ in messages).most_common(1)[0][1] == 1
+    assert {control: kept.get(control) for control in answers} == answers
+    assert Counter(orders).most_common(1)[0][1] == 1
+    assert {name for control in answers for name in wanted[control]} <= set(orders)
+    # What the inbox holds has its orders, acknowledged or not.
+    assert {name for control in kept for name in wanted[control]} == set(orders)
+
+    with socket.create_connection(("127.0.0.1", gateway.hl7), timeout=30) as connection:
+        again = {control: _ask(connection, message) for control, message in owed.items()}
+    assert [answer for answer in again.values() if b"MSA|AA|" not in answer] == []
+    messages, orders = _stored(database)
+    assert Counter(control for control, _ in messages) == Counter(wanted.keys())
+    assert Counter(orders) == Counter(name for names in wanted.values() for name in names)
 
 
 def _image(number: int) -> Dataset:

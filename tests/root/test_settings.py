@@ -155,3 +155,43 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 def test_settings_made_in_code_are_checked_alike() -> None:
     with pytest.raises(ValueError, match="same port"):
         Settings(http=Http(port=2575))
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ('allow = ["10.0.0.0/99"]', "hl7.listeners.ris.allow.0: not an address"),
+        ('allow_subjects = ["CN=ris"]', "allow_subjects: needs tls.client_ca"),
+        ('tls = { certificate = "a" }', "hl7.listeners.ris.tls.key"),
+        ('ack = "later"', "hl7.listeners.ris.ack"),
+        ('hold_answer = "never"', "hl7.listeners.ris.hold_answer"),
+        ('http_auth = { header = ["a", "b"] }', "hl7.listeners.ris.http_auth: a sender proves itself"),
+        ("frame_timeout_seconds = 0", "hl7.listeners.ris.frame_timeout_seconds"),
+    ],
+)
+def test_a_listeners_faults_are_named(tmp_path: Path, keys: str, fault: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        load(_file(tmp_path, f"[hl7.listeners.ris]\nport = 2575\n{keys}\n"))
+    assert fault in str(caught.value)
+
+
+def test_a_listener_with_everything_is_understood(tmp_path: Path) -> None:
+    text = """
+[hl7.listeners.ris]
+port = 2575
+tls = { certificate = "a.pem", key = "a.key", client_ca = "ca.pem" }
+allow = ["10.0.0.0/8", "192.0.2.7"]
+allow_subjects = ["CN=ris,O=Hospital"]
+senders = ["RIS|HOSP"]
+processing_ids = ["P"]
+versions = ["2.5.1"]
+ack = "after-commit"
+hold_answer = "error"
+http_auth = { bearer = "secret" }
+"""
+    chosen = load(_file(tmp_path, text)).hl7.listeners["ris"]
+    assert (chosen.ack, chosen.hold_answer, chosen.allow) == (
+        "after-commit",
+        "error",
+        ("10.0.0.0/8", "192.0.2.7"),
+    )

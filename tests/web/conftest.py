@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,6 +20,7 @@ from starlette.types import Message
 
 from gateway.flow import complete
 from gateway.flow.ports import Ports
+from gateway.flow.watch_feeds import Feed, Watcher
 from gateway.model.ids import InstanceId, StudyId, Uid
 from gateway.model.measurement import Code, Measurement
 from gateway.model.order import Order
@@ -58,7 +60,7 @@ def make_app(ports: Ports, trouble: Trouble) -> Callable[..., Starlette]:
             ready=lambda: trouble.parts,
             warnings=lambda: trouble.warnings,
             complete=lambda study, actor: complete.complete_now(ports, study, lambda *_: (), actor=actor),
-            **more,
+            **{"watcher": Watcher(ports, [Feed(name="ris", quiet_after=timedelta(minutes=30))]), **more},
         )
 
     return make

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,14 +10,16 @@ import pytest
 from gateway.flow import admit, release
 from gateway.flow.ports import Ports
 from gateway.model.lifecycle import State
-from gateway.model.order import Order
+from gateway.model.message import MessageState
+from gateway.model.order import Order, UnknownCode
 from gateway.model.user import Role
-from gateway.store import orders
+from gateway.store import codes, inbox, orders
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
-    from tests.web.conftest import Machine, Served
+    from tests.conftest import FakeClock
+    from tests.web.conftest import Machine, Served, Trouble
 
 pytestmark = pytest.mark.browser
 
@@ -213,3 +216,30 @@ def test_nothing_sticks_out_of_the_window(
         )
         <= 0
     )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_health_page_says_what_to_do_on_any_screen(
+    ports: Ports,
+    visit: Visits,
+    order_factory: Orders,
+    clock: "FakeClock",
+    trouble: "Trouble",
+    screenshots: Path,
+    width: int,
+) -> None:
+    held = order_factory()
+    trouble.parts["disk"] = "store.files: only 120 MB are free"
+    with ports.database.write() as tx:
+        inbox.settle(tx, held.message_id, MessageState.HELD, "a doubt", clock())
+        codes.sighted(tx, "ris", [UnknownCode(table="modality", code="XRX")], clock())
+    for _ in range(25):
+        ports.tally.count("connections", "ris")
+    clock.advance(seconds=3 * 3600 + 20 * 60)
+    page = visit()
+    page.set_viewport_size({"width": width, "height": 900})
+    page.get_by_role("link", name="Health").click()
+    page.get_by_text("It has been silent for 3 h 20 min").wait_for()
+    assert page.get_by_text("Act now").count() == 2
+    page.screenshot(path=screenshots / f"health-{width}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

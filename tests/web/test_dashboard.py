@@ -13,6 +13,7 @@ from gateway.model.lifecycle import State
 from gateway.model.measurement import Measurement
 from gateway.model.message import Inbound, Keys, MessageState, Protocol
 from gateway.model.order import Fault, Order, Severity
+from gateway.model.search import Found
 from gateway.model.user import Role
 from gateway.store import inbox, orders, outbox
 
@@ -135,7 +136,7 @@ async def test_refused_messages_and_those_in_doubt_are_pointed_at(ports: Ports, 
                 state=state,
                 reason="x",
                 module="",
-                found=inbox.Found(),
+                found=Found(),
             )
     async with visitor(Role.RECEPTION) as client:
         page = (await client.get("/")).text

@@ -25,6 +25,7 @@ OPEN = {
     ("POST", "/setup"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/metrics"),
     ("GET", "/static/{name}"),
 }
 GUARDED = [entry for entry in TABLE if entry.needs != EVERYONE]

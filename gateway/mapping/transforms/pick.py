@@ -5,6 +5,7 @@ import re
 from gateway.mapping.scope import Data, Run, text_of
 from gateway.mapping.transforms.dates import day_of
 from gateway.mapping.transforms.shape import Apply, Arguments, Parameter, Setting, Transform, each_text, whole
+from gateway.model.order import UnknownCode
 
 
 def _nth(arguments: Arguments, setting: Setting) -> Apply:
@@ -40,7 +41,11 @@ def _table(arguments: Arguments, setting: Setting) -> Apply:
 
     def found(data: Data, run: Run) -> Data:
         day = day_of(run) if table.is_dated else None
-        made = (table.find(text_of(datum), day) for datum in data)
+        texts = [text_of(datum) for datum in data]
+        made = [table.find(text, day) for text in texts]
+        if None in made:
+            unmet = (text.strip() for text, to in zip(texts, made, strict=True) if to is None)
+            run.unknown.extend(UnknownCode(table=table.name, code=text) for text in unmet if text)
         return tuple(text for text in made if text)
 
     return found

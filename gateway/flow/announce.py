@@ -1,0 +1,50 @@
+"""Announce: the news of a change is owed to those who want it. Part of the transaction of the change."""
+
+import re
+from datetime import datetime
+
+from gateway.flow.ports import Ports
+from gateway.model.delivery import Change
+from gateway.model.ids import MessageId
+from gateway.model.message import Message
+from gateway.model.order import Order
+from gateway.model.study import Study
+from gateway.store import audit, inbox, outbox
+from gateway.store.database import Tx
+
+_MESSAGE = re.compile(r"message:(\d+)")
+
+
+def announce(
+    tx: Tx,
+    ports: Ports,
+    order: Order,
+    action: str,
+    evidence: str,
+    at: datetime,
+    *,
+    study: Study | None = None,
+    orders: tuple[Order, ...] = (),
+) -> None:
+    """What other systems want to hear of the action stands in the outbox. `study` is complete, and is for `orders`."""
+    change = Change(
+        order=order,
+        action=action,
+        evidence=evidence,
+        at=at,
+        messages=lambda: _messages(tx, orders or (order,)),
+        study=study,
+        orders=orders,
+    )
+    for outgoing in ports.announce(change):
+        outbox.add(tx, outgoing, at)
+
+
+def _messages(tx: Tx, about: tuple[Order, ...]) -> tuple[Message, ...]:
+    """The messages that made and changed the orders, newest first."""
+    numbers: set[int] = set()
+    for order in about:
+        events = audit.of_subject(tx, f"order:{order.id}")
+        named = (int(found[1]) for event in events if (found := _MESSAGE.match(event.detail)))
+        numbers |= {order.message_id, *named}
+    return tuple(inbox.show(tx, MessageId(number)) for number in sorted(numbers, reverse=True))

@@ -1,0 +1,105 @@
+"""Who may connect to a listener: by address, and by the subject of the client's certificate."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, TypeAlias
+
+from gateway.model.errors import Invalid
+
+Network: TypeAlias = IPv4Network | IPv6Network
+Subject: TypeAlias = frozenset[tuple[str, str]]
+"""Attributes that must all stand in a certificate's subject: ("commonName", "ris")."""
+
+_ATTRIBUTES = {
+    "CN": "commonName",
+    "C": "countryName",
+    "DC": "domainComponent",
+    "EMAILADDRESS": "emailAddress",
+    "L": "localityName",
+    "O": "organizationName",
+    "OU": "organizationalUnitName",
+    "SERIALNUMBER": "serialNumber",
+    "ST": "stateOrProvinceName",
+    "UID": "userId",
+}  # Source: RFC 4514 3, and the names that OpenSSL gives them
+TRIES = 10
+TRIES_WITHIN = timedelta(minutes=5)
+_MAX_ADDRESSES = 10_000
+_COMMA = re.compile(r"(?<!\\),")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """An allow-list. An empty part lets everybody in."""
+
+    networks: tuple[Network, ...] = ()
+    subjects: tuple[Subject, ...] = ()
+
+    def admits_address(self, address: str) -> bool:
+        """Whether a peer of that address may connect; what is no address may not."""
+        if not self.networks:
+            return True
+        try:
+            known = ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(known, IPv6Address) and known.ipv4_mapped is not None:
+            known = known.ipv4_mapped
+        return any(known in network for network in self.networks if network.version == known.version)
+
+    def admits_subject(self, certificate: Mapping[str, Any] | None) -> bool:
+        """Whether the owner of a verified certificate, as `SSLSocket.getpeercert` tells it, may connect."""
+        if not self.subjects:
+            return True
+        names = (certificate or {}).get("subject", ())
+        owned = {(str(name), str(value)) for group in names for name, value in group}
+        return any(subject <= owned for subject in self.subjects)
+
+
+def read_network(text: str) -> Network:
+    """A network, or the one address that `text` names. Raises Invalid."""
+    try:
+        return ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise Invalid("not an address or network such as 192.0.2.7 or 10.0.0.0/8") from None
+
+
+def read_subject(text: str) -> Subject:
+    """The attributes in `text`, "CN=ris,O=Hospital"; a comma inside a value is written `\\,`. Raises Invalid."""
+    return frozenset(_attributes(_COMMA.split(text)))
+
+
+def _attributes(parts: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for part in parts:
+        name, mark, value = part.replace("\\,", ",").partition("=")
+        known = _ATTRIBUTES.get(name.strip().upper())
+        if not mark or known is None or not value.strip():
+            raise Invalid(f"not a subject such as CN=ris,O=Hospital; known are {', '.join(_ATTRIBUTES)}")
+        yield known, value.strip()
+
+
+class Tries:
+    """Failed tries to prove oneself, by address. For one thread; it forgets with the process."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._failed: dict[str, list[datetime]] = {}
+
+    def is_barred(self, address: str) -> bool:
+        """Whether that address failed so often lately that it is not listened to."""
+        return len(self._recent(address)) >= TRIES
+
+    def note(self, address: str) -> None:
+        """One more failed try."""
+        recent = self._recent(address)
+        self._failed.pop(address, None)  # so that the oldest stand first
+        self._failed[address] = [*recent[1 - TRIES :], self._clock()]
+        if len(self._failed) > _MAX_ADDRESSES:
+            del self._failed[next(iter(self._failed))]
+
+    def _recent(self, address: str) -> list[datetime]:
+        since = self._clock() - TRIES_WITHIN
+        return [at for at in self._failed.get(address, ()) if at > since]

@@ -1,0 +1,127 @@
+"""A complete study told as ORU^R01: its UID, how many images it has, and what the machine measured.
+
+Source: HL7 v2.5.1 7.3.1 (ORU), 7.4.1 (OBR), 7.4.2 (OBX). Nothing is worked out here: a number leaves as the structured
+report has it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from gateway.hl7.destination import Destination
+from gateway.hl7.order_news import study_uid
+from gateway.hl7.origin import Origin
+from gateway.hl7.outbound import header, instant, message, parts, patient, segment, text
+from gateway.model.delivery import Change, Outgoing
+from gateway.model.measurement import Code, Measurement
+from gateway.model.study import Study
+
+KIND = "ORU^R01"
+IMAGE_COUNT = Code(value="00201208", scheme="99DCMTAG", meaning="Number of Study Related Instances")
+"""The DICOM attribute that counts them; there is no code of DCM or LOINC for it."""
+
+_RESULTS = "RE"  # Source: HL7 table 0119: observations to be performed, or performed
+_COMPLETED = "CM"  # Source: HL7 table 0038
+_MOST_DIGITS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A measurement and its sub-id, with which it is the only one of its code in the message."""
+
+    measurement: Measurement
+    sub_id: str
+
+
+def study_results(
+    change: Change,
+    study: Study,
+    destination: Destination,
+    origins: Iterable[Origin],
+    *,
+    control_id: str,
+) -> Outgoing:
+    """The news of the study for the destination; `origins` are those of its orders, the one it is linked to first."""
+    return Outgoing(
+        destination=destination.name,
+        kind=KIND,
+        key=f"order:{change.order.id}",
+        order_id=change.order.id,
+        payload=message(_segments(change, study, destination, tuple(origins), control_id)),
+        in_turn=True,
+    )
+
+
+def results(measurements: Iterable[Measurement]) -> tuple[Result, ...]:
+    """The measurements that have a name and a value, each with a sub-id "group.number".
+
+    The group counts the report's sections as they come (a fetus, a kidney, a side); the number counts within it what
+    was measured more than once. Source: HL7 v2.5.1 7.4.2.4.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], int] = {}
+    counts: dict[tuple[int, Code], int] = {}
+    found = []
+    for one in measurements:
+        if not one.value or not (one.name.value or one.name.meaning):
+            continue
+        section = one.path.rpartition(".")[0], one.context
+        group = groups.setdefault(section, len(groups) + 1)
+        counts[group, one.name] = number = counts.get((group, one.name), 0) + 1
+        found.append(Result(measurement=one, sub_id=f"{group}.{number}"))
+    return tuple(found)
+
+
+def _segments(
+    change: Change, study: Study, destination: Destination, origins: tuple[Origin, ...], control_id: str
+) -> Iterator[str]:
+    version = destination.version
+    yield header(destination, KIND, "ORU_R01", control_id=control_id, at=change.at)
+    yield patient(change.order.patient, origins[0].patient_id, version)
+    for number, origin in enumerate(origins, start=1):
+        status = {1: _RESULTS, 5: _COMPLETED, 9: instant(change.at, destination)}
+        yield segment("ORC", version, origin.orc | status)
+        yield segment("OBR", version, {1: str(number)} | origin.obr | _report(change, study, destination))
+        yield study_uid(study.study_uid, version)
+        yield _image_count(study, destination)
+        if number == 1:  # which of several orders a number belongs to, no report says
+            yield from _measured(study, destination)
+
+
+def _report(change: Change, study: Study, destination: Destination) -> dict[int, str]:
+    """When the images were made (OBR-7), when this was said (OBR-22), and how sure it is (OBR-25)."""
+    return {
+        7: instant(study.started or study.first_at, destination),
+        22: instant(change.at, destination),
+        25: destination.result_status,
+    }
+
+
+def _image_count(study: Study, destination: Destination) -> str:
+    fields = {1: "2", 2: "NM", 3: _coded(IMAGE_COUNT), 4: "1", 5: str(study.instance_count), 11: "F"}
+    return segment("OBX", destination.version, fields)
+
+
+def _measured(study: Study, destination: Destination) -> Iterator[str]:
+    for number, result in enumerate(results(study.measurements), start=3):
+        one = result.measurement
+        value, kind = _number(one.value)
+        fields = {1: str(number), 2: kind, 3: _coded(one.name), 4: result.sub_id, 5: text(value)}
+        fields |= {6: _coded(one.unit) if one.unit else "", 11: destination.result_status}
+        yield segment("OBX", destination.version, fields)
+        if one.context:
+            yield segment("NTE", destination.version, {1: "1", 3: text(" > ".join(one.context))})
+
+
+def _coded(code: Code) -> str:
+    return parts(code.value, code.meaning, code.scheme)
+
+
+def _number(decimal: str) -> tuple[str, str]:
+    """The decimal and its value type. NM has no exponent: it is written out, digit for digit, where that is short."""
+    if "e" not in decimal.lower():
+        return decimal, "NM"
+    number = Decimal(decimal)
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or abs(exponent) > _MOST_DIGITS:
+        return decimal, "ST"
+    return format(number, "f"), "NM"
