@@ -45,7 +45,7 @@ def test_make_alone_says_what_can_be_made() -> None:
         pytest.skip("make is not installed")
     done = subprocess.run([make, "-s", "-C", ROOT], capture_output=True, text=True, check=True)
     named = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("make ")}
-    assert named == {"run", "demo", "test", "bench", "check", "clean"}
+    assert named == {"run", "demo", "test", "bench", "fuzz", "check", "clean"}
 
 
 def test_an_old_python_is_refused_in_one_sentence(programs: Path, tmp_path: Path) -> None:
