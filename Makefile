@@ -15,7 +15,7 @@ help:
 	@echo 'make demo     play one order from the RIS to the EHR with simulated parties'
 	@echo 'make test     run every test; installs what the tests need where it may'
 	@echo 'make check    format, lint, types, import contracts'
-	@echo 'make bench    print how long mapping takes here'
+	@echo 'make bench    print how long mapping and storage take here'
 	@echo 'make clean    remove $(VENV) and what tools left behind; ./var stays'
 	@echo
 	@echo 'ARGS="..." is passed on to the gateway or to pytest. VENV and PYTHON can be set.'
@@ -38,6 +38,8 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@"$(BIN)/python" tests/bench/bench_mapping.py
+	@"$(BIN)/python" tests/bench/bench_storage.py
+	@"$(BIN)/python" tests/bench/bench_worklist.py
 
 clean:
 	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi

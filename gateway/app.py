@@ -7,21 +7,32 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
 
-from gateway.assembly import fhir_destinations, fhir_sources, make_ports
+from gateway.assembly import (
+    dicom_access,
+    dicom_places,
+    dicom_tls,
+    fhir_destinations,
+    fhir_sources,
+    make_ports,
+    worklist_rules,
+)
 from gateway.checks import database_trouble, disk_trouble
 from gateway.dicom.server import DicomServer
 from gateway.fhir import inbound as fhir_inbound
 from gateway.fhir.client import Client
 from gateway.fhir.imaging_study import outgoing
+from gateway.flow.commit import report_due
 from gateway.flow.complete import complete_now, complete_quiet
 from gateway.flow.deliver import deliver_due
 from gateway.flow.examine import examine_pending
 from gateway.flow.expire import expire_stale
+from gateway.flow.seen import forget
 from gateway.hl7 import inbound as hl7_inbound
 from gateway.hl7.listener import Listener
 from gateway.imaging.worker import PictureWorker
@@ -62,6 +73,7 @@ class Gateway:
             is_automatic=settings.mappings.reload == "auto",
             tell=_log_mappings,
         )
+        self._worklist = worklist_rules(settings)
         self._clients = Client(fhir_destinations(settings))
         self._loop = asyncio.new_event_loop()
         self._loop_thread = threading.Thread(target=self._run_loop, name="edges", daemon=True)
@@ -131,7 +143,7 @@ class Gateway:
 
     def _start(self) -> None:
         self.ports.database.upgrade()
-        for fault in self.modules.faults:
+        for fault in (*self.modules.faults, *self._worklist.machines.faults):
             log.error("mapping.fault", extra={"fault": fault})
         if not self.modules.names:
             raise Invalid(f"mappings.folder: no usable mapping module in {self.settings.mappings.folder}")
@@ -143,9 +155,17 @@ class Gateway:
         if "http" in self.only:
             self._start_http()
         self._start_worker("mappings", 1.0, self._mappings.look)
+        self._start_worker("machines", 1.0, self._look_at_machines)
         if "workers" in self.only:
             self._start_workers()
         log.info("gateway.started", extra={"services": sorted(self.only)})
+
+    def _look_at_machines(self) -> None:
+        machines = self._worklist.machines
+        if machines.look():
+            for fault in machines.faults:
+                log.error("mapping.fault", extra={"fault": fault})
+            log.info("machines.read", extra={"profiles": [profile.name for profile in machines.profiles]})
 
     def _start_dicom(self) -> None:
         dicom = self.settings.dicom
@@ -156,9 +176,14 @@ class Gateway:
             bind=dicom.bind,
             worklist_port=dicom.worklist_port,
             storage_port=dicom.storage_port,
-            max_associations=dicom.max_associations,
+            access=dicom_access(self.settings, self.ports.clock),
+            tls=dicom_tls(self.settings),
+            places=dicom_places(self.settings),
+            rules=self._worklist,
         )
         self._dicom.start()
+        tell = self._dicom.tell
+        self._start_worker("commit", 0.5, lambda: report_due(self.ports, tell))
 
     async def _start_listeners(self) -> None:
         for name, chosen in self.settings.hl7.listeners.items():
@@ -195,7 +220,7 @@ class Gateway:
             more=more,
             ready=self.troubles,
             complete=lambda study_id, actor: complete_now(self.ports, study_id, self._news, actor=actor),
-            warnings=lambda: self.modules.faults,
+            warnings=lambda: (*self.modules.faults, *self._worklist.machines.faults),
             secure_cookies=self.settings.http.secure_cookies,
             mappings=self._mappings,
             read=self._read,
@@ -215,10 +240,14 @@ class Gateway:
             ("examine", 0.3, lambda: examine_pending(self.ports, self._pictures.examine)),
             ("complete", 0.5, lambda: complete_quiet(self.ports, self._news)),
             ("deliver", 0.5, lambda: deliver_due(self.ports, self._clients.send)),
-            ("expire", 300.0, lambda: expire_stale(self.ports)),
+            ("expire", 300.0, self._expire),
         )
         for name, pause_s, job in jobs:
             self._start_worker(name, pause_s, job)
+
+    def _expire(self) -> None:
+        expire_stale(self.ports)
+        forget(self.ports, timedelta(days=self.settings.worklist.keep_receipts_days))
 
     def _start_worker(self, name: str, pause_s: float, job: Callable[[], object]) -> None:
         worker = threading.Thread(target=self._repeat, args=(name, pause_s, job), name=name, daemon=True)

@@ -4,9 +4,17 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from gateway.certificates import CIPHERS, CertificateFiles, client_contexts, server_contexts
+from gateway.dicom.access import Access, Admission, Known, read_known, read_network
+from gateway.dicom.commitment import Place
+from gateway.dicom.conformance import Facts
+from gateway.dicom.limits import Limits
+from gateway.dicom.machines import Machines
+from gateway.dicom.server import Tls
+from gateway.dicom.worklist import Rules
 from gateway.fhir.auth import Basic, Bearer, Credential, Header, Source
 from gateway.fhir.destination import Destination, Write
-from gateway.flow.ports import Ports
+from gateway.flow.ports import Clock, Ports
 from gateway.model.ids import uid_from_uuid
 from gateway.model.lifecycle import State
 from gateway.model.station import Station
@@ -33,6 +41,72 @@ def make_ports(settings: Settings) -> Ports:
         quiet=timedelta(seconds=settings.study.quiet_seconds),
         expire_after=timedelta(days=settings.worklist.expire_after_days),
     )
+
+
+def worklist_rules(settings: Settings) -> Rules:
+    """How machines are answered."""
+    assigned = {station.ae_title: station.profile for station in settings.stations}
+    return Rules(
+        machines=Machines(settings.mappings.folder / "machines", assigned),
+        fuzzy_names=settings.worklist.fuzzy_names,
+        max_results=settings.worklist.max_results,
+    )
+
+
+def dicom_access(settings: Settings, clock: Clock) -> Access:
+    """Who may open associations, and how many."""
+    dicom = settings.dicom
+    stations = tuple(
+        Known(ae_title=s.ae_title, networks=tuple(read_network(host) for host in s.hosts))
+        for s in settings.stations
+    )
+    admission = Admission(
+        known=(*stations, *(read_known(text) for text in dicom.allow)),
+        only_known=dicom.only_known,
+        called_ae=dicom.ae_title if dicom.check_called_ae else None,
+    )
+    limits = Limits(
+        associations=dicom.max_associations,
+        associations_per_peer=dicom.max_associations_per_peer,
+        associations_per_minute=dicom.max_associations_per_minute,
+        object_bytes=dicom.max_object_megabytes * 1024 * 1024,
+    )
+    return Access(admission, limits, clock)
+
+
+def conformance_facts(settings: Settings) -> Facts:
+    """What the DICOM conformance statement tells of the configuration."""
+    dicom = settings.dicom
+    access = dicom_access(settings, lambda: datetime.now(UTC))
+    return Facts(
+        ae_title=dicom.ae_title,
+        ports=tuple(dict.fromkeys((dicom.worklist_port, dicom.storage_port))),
+        tls_port=dicom.tls.port if dicom.tls.certificate else None,
+        asks_for_certificates=dicom.tls.client_authorities is not None,
+        ciphers=CIPHERS,
+        limits=access.limits,
+        admission=access.admission,
+    )
+
+
+def dicom_tls(settings: Settings) -> Tls | None:
+    """The DICOM port for TLS, None when none is wanted. Raises Invalid when its files cannot be used."""
+    tls = settings.dicom.tls
+    if tls.certificate is None:
+        return None
+    files = CertificateFiles(certificate=tls.certificate, key=tls.key, authorities=tls.client_authorities)
+    return Tls(port=tls.port, context=server_contexts(files))
+
+
+def dicom_places(settings: Settings) -> dict[str, Place]:
+    """Where machines are told what is kept, by AE title. Raises Invalid when a certificate cannot be used."""
+    tls = settings.dicom.tls
+    files = CertificateFiles(certificate=tls.certificate, key=tls.key, authorities=tls.client_authorities)
+    return {
+        s.ae_title: Place(host=s.host, port=s.port, tls=client_contexts(files) if s.tls else None)
+        for s in settings.stations
+        if s.host
+    }
 
 
 def fhir_sources(settings: Settings) -> dict[str, Source]:

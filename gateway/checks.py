@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gateway.assembly import make_ports
+from gateway.assembly import make_ports, worklist_rules
 from gateway.flow.ports import Ports
 from gateway.mapping.registry import Modules
 from gateway.model.errors import GatewayError
@@ -33,6 +33,7 @@ def check_setup(settings: Settings) -> Setup:
         found = {
             "configuration": "",
             "mappings": "; ".join(modules.faults),
+            "machines": "; ".join(worklist_rules(settings).machines.faults),
             "database": database_trouble(ports),
             "disk": disk_trouble(settings),
         }

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gateway.dicom.access import read_known, read_network
 from gateway.flow.ports import Release
 
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
@@ -38,7 +39,19 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _peer(text: str) -> str:
+    read_known(text)
+    return text
+
+
+def _address(text: str) -> str:
+    read_network(text)
+    return text
+
+
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
+Peer = Annotated[str, AfterValidator(_peer)]  # TITLE, TITLE@ADDRESS or *@ADDRESS
+Address = Annotated[str, AfterValidator(_address)]  # or a network, 10.1.0.0/16
 Url = Annotated[str, AfterValidator(_http_url)]
 
 
@@ -68,6 +81,21 @@ class Http(_Section):
     secure_cookies: bool = False  # true behind a TLS proxy: the session cookie then never travels in clear
 
 
+class DicomTls(_Section):
+    """One more DICOM port, for TLS only; there is none without a certificate."""
+
+    port: Port = 2762  # Source: DICOM PS3.8 9.1.1, dicom-tls
+    certificate: Path | None = None
+    key: Path | None = None
+    client_authorities: Path | None = None  # who signs the machines' certificates; none: machines show none
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together")
+        return self
+
+
 class Dicom(_Section):
     """The DICOM services; both ports serve all of them."""
 
@@ -76,6 +104,13 @@ class Dicom(_Section):
     worklist_port: Port = 11112
     storage_port: Port = 11113
     max_associations: int = Field(default=40, ge=1)
+    max_associations_per_peer: int = Field(default=20, ge=1)
+    max_associations_per_minute: int = Field(default=1200, ge=1)  # of one peer
+    max_object_megabytes: int = Field(default=8192, ge=1)
+    allow: tuple[Peer, ...] = ()
+    only_known: bool = False  # true: only the stations and whom `allow` names
+    check_called_ae: bool = False  # true: only who calls us by our own AE title
+    tls: DicomTls = DicomTls()
 
 
 class Worklist(_Section):
@@ -83,7 +118,10 @@ class Worklist(_Section):
 
     release: Release = Release.MANUAL
     show_started: bool = False
+    fuzzy_names: bool = False  # true: Mueller finds Müller, in any order, with a slip of the pen
+    max_results: int = Field(default=0, ge=0)  # answers to one query; 0: every match
     expire_after_days: int = Field(default=3, ge=0)
+    keep_receipts_days: int = Field(default=30, ge=1)
 
 
 class Mappings(_Section):
@@ -116,6 +154,11 @@ class Station(_Section):
     ae_title: AeTitle
     name: str = ""
     modality: str = ""
+    profile: str = ""  # a machine profile's name; "": the one that knows the machine
+    host: str = ""  # where it listens for storage commitment reports; "": nowhere
+    port: Port = 104
+    tls: bool = False
+    hosts: tuple[Address, ...] = ()  # where it may call from; none: from anywhere
 
 
 class Auth(_Section):

@@ -56,6 +56,8 @@ def environment(ports: Ports) -> Environment:
         keyword=wording.keyword_words,
         actor=wording.actor_words,
         deed=wording.deed_words,
+        exam=wording.exam_words,
+        asked=wording.asked_words,
     )
     pages.globals.update(
         asset=address,

@@ -25,6 +25,7 @@ from gateway.web import (
     messages,
     orders,
     pages,
+    stations,
     studies,
 )
 from gateway.web.events import Feed
@@ -58,6 +59,7 @@ TABLE: tuple[Entry, ...] = (
         page=studies.complete,
         needs=Permission.CHANGE_ORDERS,
     ),
+    Entry(path="/stations", method="GET", page=stations.listing, needs=Permission.VIEW_ORDERS),
     Entry(path="/messages", method="GET", page=messages.listing, needs=Permission.VIEW_MESSAGES),
     Entry(path="/messages/{id:int}", method="GET", page=messages.show, needs=Permission.VIEW_MESSAGES),
     Entry(path="/deliveries", method="GET", page=deliveries.listing, needs=Permission.VIEW_MESSAGES),
