@@ -16,7 +16,7 @@ help:
 	@echo 'make test     run every test; installs what the tests need where it may'
 	@echo 'make check    format, lint, types, import contracts'
 	@echo 'make fuzz     a hundred thousand broken messages (FUZZ_INPUTS, FUZZ_SEED); some minutes'
-	@echo 'make bench    print how long mapping takes here, and how many messages a second get in'
+	@echo 'make bench    print figures beside peers: mapping, HL7, search, worklist, storage'
 	@echo 'make clean    remove $(VENV) and what tools left behind; ./var stays'
 	@echo
 	@echo 'ARGS="..." is passed on to the gateway or to pytest. VENV and PYTHON can be set.'
@@ -41,6 +41,8 @@ bench: $(VENV)/.installed-dev
 	@"$(BIN)/python" tests/bench/bench_mapping.py
 	@"$(BIN)/python" tests/bench/bench_search.py
 	@"$(BIN)/python" tests/bench/bench_mllp.py
+	@"$(BIN)/python" tests/bench/bench_storage.py
+	@"$(BIN)/python" tests/bench/bench_worklist.py
 
 fuzz: $(VENV)/.installed-dev
 	FUZZ_INPUTS="$${FUZZ_INPUTS:-60000}" "$(BIN)/pytest" tests/fuzz $(ARGS)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any, Self
 
@@ -14,6 +15,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from gateway.assembly import (
+    dicom_access,
+    dicom_places,
+    dicom_tls,
     feeds,
     fhir_destinations,
     fhir_sources,
@@ -25,16 +29,19 @@ from gateway.assembly import (
     limits,
     make_ports,
     rework,
+    worklist_rules,
 )
 from gateway.checks import database_trouble, disk_trouble
 from gateway.dicom.server import DicomServer
 from gateway.fhir import inbound as fhir_inbound
 from gateway.fhir.client import Client
 from gateway.fhir.imaging_study import outgoing
+from gateway.flow.commit import report_due
 from gateway.flow.complete import complete_now, complete_quiet
 from gateway.flow.deliver import LEASE, deliver_due
 from gateway.flow.examine import examine_pending
 from gateway.flow.expire import expire_stale
+from gateway.flow.seen import forget
 from gateway.flow.settle import settle_received
 from gateway.flow.watch_feeds import LOOK_S, Watcher
 from gateway.hl7 import over_http
@@ -80,6 +87,7 @@ class Gateway:
             is_automatic=settings.mappings.reload == "auto",
             tell=_log_mappings,
         )
+        self._worklist = worklist_rules(settings)
         self._clients = Client(fhir_destinations(settings))
         self._told = hl7_destinations(settings)
         self._lines = Lines(self._told)
@@ -160,7 +168,7 @@ class Gateway:
 
     def _start(self) -> None:
         self.ports.database.upgrade()
-        for fault in self.modules.faults:
+        for fault in (*self.modules.faults, *self._worklist.machines.faults):
             log.error("mapping.fault", extra={"fault": fault})
         if not self.modules.names:
             raise Invalid(f"mappings.folder: no usable mapping module in {self.settings.mappings.folder}")
@@ -174,9 +182,17 @@ class Gateway:
             self._start_http()
         self._start_worker("mappings", 1.0, self._mappings.look)
         self._start_worker("watch", LOOK_S, self._watcher.look)
+        self._start_worker("machines", 1.0, self._look_at_machines)
         if "workers" in self.only:
             self._start_workers()
         log.info("gateway.started", extra={"services": sorted(self.only)})
+
+    def _look_at_machines(self) -> None:
+        machines = self._worklist.machines
+        if machines.look():
+            for fault in machines.faults:
+                log.error("mapping.fault", extra={"fault": fault})
+            log.info("machines.read", extra={"profiles": [profile.name for profile in machines.profiles]})
 
     def _start_dicom(self) -> None:
         dicom = self.settings.dicom
@@ -187,9 +203,14 @@ class Gateway:
             bind=dicom.bind,
             worklist_port=dicom.worklist_port,
             storage_port=dicom.storage_port,
-            max_associations=dicom.max_associations,
+            access=dicom_access(self.settings, self.ports.clock),
+            tls=dicom_tls(self.settings),
+            places=dicom_places(self.settings),
+            rules=self._worklist,
         )
         self._dicom.start()
+        tell = self._dicom.tell
+        self._start_worker("commit", 0.5, lambda: report_due(self.ports, tell))
 
     async def _start_listeners(self) -> None:
         for name, chosen in self.settings.hl7.listeners.items():
@@ -231,7 +252,7 @@ class Gateway:
             more=more,
             ready=self.troubles,
             complete=lambda study_id, actor: complete_now(self.ports, study_id, self._news, actor=actor),
-            warnings=lambda: self.modules.faults,
+            warnings=lambda: (*self.modules.faults, *self._worklist.machines.faults),
             secure_cookies=self.settings.http.secure_cookies,
             mappings=self._mappings,
             read=self._read,
@@ -260,7 +281,7 @@ class Gateway:
             ("examine", 0.3, lambda: examine_pending(self.ports, self._pictures.examine)),
             ("complete", 0.5, lambda: complete_quiet(self.ports, self._news)),
             ("settle", 0.0, self._settle),
-            ("expire", 300.0, lambda: expire_stale(self.ports)),
+            ("expire", 300.0, self._expire),
         )
         for name, pause_s, job in jobs:
             self._start_worker(name, pause_s, job)
@@ -275,6 +296,10 @@ class Gateway:
             self._start_worker(f"deliver {name}", 0.5, partial(serve, is_stopping=self._stopping.is_set))
         rest = partial(deliver_due, self.ports, self._clients.send, apart_from=tuple(sends))
         self._start_worker("deliver", 5.0, rest)
+
+    def _expire(self) -> None:
+        expire_stale(self.ports)
+        forget(self.ports, timedelta(days=self.settings.worklist.keep_receipts_days))
 
     def _start_worker(self, name: str, pause_s: float, job: Callable[[], object]) -> None:
         worker = threading.Thread(target=self._repeat, args=(name, pause_s, job), name=name, daemon=True)

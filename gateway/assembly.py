@@ -5,14 +5,23 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from gateway.certificates import CIPHERS, CertificateFiles, client_contexts, server_contexts
+from gateway.dicom.access import Access, Admission, Known, read_known, read_network
+from gateway.dicom.commitment import Place
+from gateway.dicom.conformance import Facts
+from gateway.dicom.limits import Limits
+from gateway.dicom.machines import Machines
+from gateway.dicom.server import Tls
+from gateway.dicom.worklist import Rules
 from gateway.fhir.auth import Basic, Bearer, Credential, Header, Source
 from gateway.fhir.destination import Destination, Write
-from gateway.flow.ports import Ports
+from gateway.flow import watch_feeds
+from gateway.flow.ports import Clock, Ports
 from gateway.flow.replay import Rework
-from gateway.flow.watch_feeds import Feed, Limits
+from gateway.hl7 import access as hl7_entry
 from gateway.hl7 import destination as hl7
-from gateway.hl7.access import Access, read_network, read_subject
-from gateway.hl7.inbound import Inlet, Rules
+from gateway.hl7 import inbound as hl7_inbound
+from gateway.hl7.inbound import Inlet
 from gateway.hl7.news import announcer
 from gateway.hl7.outbound import MOST_CONTROL_ID
 from gateway.hl7.over_http import Door
@@ -75,6 +84,72 @@ def rework(settings: Settings, modules: Callable[[], Modules]) -> Rework:
     )
 
 
+def worklist_rules(settings: Settings) -> Rules:
+    """How machines are answered."""
+    assigned = {station.ae_title: station.profile for station in settings.stations}
+    return Rules(
+        machines=Machines(settings.mappings.folder / "machines", assigned),
+        fuzzy_names=settings.worklist.fuzzy_names,
+        max_results=settings.worklist.max_results,
+    )
+
+
+def dicom_access(settings: Settings, clock: Clock) -> Access:
+    """Who may open associations, and how many."""
+    dicom = settings.dicom
+    stations = tuple(
+        Known(ae_title=s.ae_title, networks=tuple(read_network(host) for host in s.hosts))
+        for s in settings.stations
+    )
+    admission = Admission(
+        known=(*stations, *(read_known(text) for text in dicom.allow)),
+        only_known=dicom.only_known,
+        called_ae=dicom.ae_title if dicom.check_called_ae else None,
+    )
+    limits = Limits(
+        associations=dicom.max_associations,
+        associations_per_peer=dicom.max_associations_per_peer,
+        associations_per_minute=dicom.max_associations_per_minute,
+        object_bytes=dicom.max_object_megabytes * 1024 * 1024,
+    )
+    return Access(admission, limits, clock)
+
+
+def conformance_facts(settings: Settings) -> Facts:
+    """What the DICOM conformance statement tells of the configuration."""
+    dicom = settings.dicom
+    access = dicom_access(settings, lambda: datetime.now(UTC))
+    return Facts(
+        ae_title=dicom.ae_title,
+        ports=tuple(dict.fromkeys((dicom.worklist_port, dicom.storage_port))),
+        tls_port=dicom.tls.port if dicom.tls.certificate else None,
+        asks_for_certificates=dicom.tls.client_authorities is not None,
+        ciphers=CIPHERS,
+        limits=access.limits,
+        admission=access.admission,
+    )
+
+
+def dicom_tls(settings: Settings) -> Tls | None:
+    """The DICOM port for TLS, None when none is wanted. Raises Invalid when its files cannot be used."""
+    tls = settings.dicom.tls
+    if tls.certificate is None:
+        return None
+    files = CertificateFiles(certificate=tls.certificate, key=tls.key, authorities=tls.client_authorities)
+    return Tls(port=tls.port, context=server_contexts(files))
+
+
+def dicom_places(settings: Settings) -> dict[str, Place]:
+    """Where machines are told what is kept, by AE title. Raises Invalid when a certificate cannot be used."""
+    tls = settings.dicom.tls
+    files = CertificateFiles(certificate=tls.certificate, key=tls.key, authorities=tls.client_authorities)
+    return {
+        s.ae_title: Place(host=s.host, port=s.port, tls=client_contexts(files) if s.tls else None)
+        for s in settings.stations
+        if s.host
+    }
+
+
 def fhir_sources(settings: Settings) -> dict[str, Source]:
     """Who may push FHIR, by name."""
     return {
@@ -106,9 +181,9 @@ def fhir_destinations(settings: Settings) -> tuple[Destination, ...]:
     )
 
 
-def hl7_rules(chosen: Listener) -> Rules:
+def hl7_rules(chosen: Listener) -> hl7_inbound.Rules:
     """What a listener takes, and how it answers."""
-    return Rules(
+    return hl7_inbound.Rules(
         expected=Expected(
             fallback_charset=chosen.fallback_charset,
             senders=frozenset(chosen.senders),
@@ -120,11 +195,11 @@ def hl7_rules(chosen: Listener) -> Rules:
     )
 
 
-def hl7_access(chosen: Listener) -> Access:
+def hl7_access(chosen: Listener) -> hl7_entry.Access:
     """Who may connect to a listener."""
-    return Access(
-        networks=tuple(read_network(one) for one in chosen.allow),
-        subjects=tuple(read_subject(one) for one in chosen.allow_subjects),
+    return hl7_entry.Access(
+        networks=tuple(hl7_entry.read_network(one) for one in chosen.allow),
+        subjects=tuple(hl7_entry.read_subject(one) for one in chosen.allow_subjects),
     )
 
 
@@ -203,10 +278,10 @@ def _credential(auth: Auth) -> Credential | None:
     return Header(name=auth.header[0], value=auth.header[1]) if auth.header is not None else None
 
 
-def feeds(settings: Settings) -> tuple[Feed, ...]:
+def feeds(settings: Settings) -> tuple[watch_feeds.Feed, ...]:
     """The listeners, and how long each may be silent."""
     return tuple(
-        Feed(
+        watch_feeds.Feed(
             name=name,
             quiet_after=timedelta(minutes=one.quiet_minutes) if one.quiet_minutes else None,
             hours=read_hours(one.hours),
@@ -215,8 +290,8 @@ def feeds(settings: Settings) -> tuple[Feed, ...]:
     )
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings) -> watch_feeds.Limits:
     """When a number is too large."""
     watch = settings.watch
     within = timedelta(minutes=watch.connects_minutes)
-    return Limits(held=watch.max_held, connects=watch.max_connects, within=within)
+    return watch_feeds.Limits(held=watch.max_held, connects=watch.max_connects, within=within)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gateway.assembly import hl7_certificates, make_ports
+from gateway.assembly import hl7_certificates, make_ports, worklist_rules
 from gateway.flow.ports import Ports
 from gateway.mapping.registry import Modules
 from gateway.model.errors import GatewayError, Invalid
@@ -34,6 +34,7 @@ def check_setup(settings: Settings) -> Setup:
         found = {
             "configuration": "",
             "mappings": "; ".join(modules.faults),
+            "machines": "; ".join(worklist_rules(settings).machines.faults),
             "database": database_trouble(ports),
             "disk": disk_trouble(settings),
         }

@@ -14,7 +14,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway import listing, logs, map_commands, merge_commands, message_commands, simulate_commands
+from gateway import (
+    conformance_command,
+    listing,
+    logs,
+    machine_commands,
+    map_commands,
+    merge_commands,
+    message_commands,
+    simulate_commands,
+)
 from gateway.app import SERVICES, Gateway
 from gateway.assembly import make_ports
 from gateway.checks import addresses, check_setup
@@ -176,6 +185,10 @@ def recall_order(accession: str) -> None:
 def cancel_order(accession: str) -> None:
     """Cancel the orders with that accession number."""
     _for_accession(accession, Step.CANCEL, lambda ports, order: release.cancel(ports, order, actor=ACTOR))
+
+
+app.command()(conformance_command.conformance)
+orders_app.command("why")(machine_commands.why)
 
 
 @deliveries_app.command("list")

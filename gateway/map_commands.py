@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gateway.assembly import make_ports
+from gateway.assembly import make_ports, worklist_rules
 from gateway.mapping.diff import Comparison, Kind, compare
 from gateway.mapping.draft import PARENTS, propose
 from gateway.mapping.explain import Explanation, Trace, explain
@@ -41,14 +41,15 @@ COLOURS = ("cyan", "green", "magenta", "yellow", "blue")
 
 @app.command("check")
 def check_mappings(ctx: typer.Context) -> None:
-    """Every fault of every mapping module, with file, line and column."""
+    """Every fault of every mapping module and machine profile, with file, line and column."""
     modules = _active(_settings(ctx))
-    for fault in modules.faults:
+    faults = (*modules.faults, *worklist_rules(_settings(ctx)).machines.faults)
+    for fault in faults:
         err.print(fault, markup=False)
     for warning in modules.warnings:
         err.print(f"warning: {warning}", markup=False)
     out.print(f"{len(modules.names)} modules are usable: {', '.join(modules.names)}", markup=False)
-    if modules.faults:
+    if faults:
         raise typer.Exit(1)
 
 

@@ -1,85 +1,13 @@
 """The sections of gateway.toml: every key, its default and its limits."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gateway.flow.ports import Release
-from gateway.hl7.access import read_network, read_subject
-from gateway.hl7.charset import codec_of
 from gateway.hl7.destination import Event, StudyUid
-from gateway.model.errors import Invalid
-from gateway.model.hours import read_hours
-
-Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
-
-
-def _ae_title(text: str) -> str:
-    """Source: DICOM PS3.5 6.2, VR AE."""
-    if (
-        not 0 < len(text) <= 16
-        or text != text.strip()
-        or "\\" in text
-        or not text.isascii()
-        or not text.isprintable()
-    ):
-        raise ValueError("an AE title has 1 to 16 ASCII characters, no backslash, no blanks at the ends")
-    return text
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("not a time zone name such as Europe/London") from None
-    return name
-
-
-def _hours(text: str) -> str:
-    try:
-        read_hours(text)
-    except Invalid as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def _network(text: str) -> str:
-    try:
-        read_network(text)
-    except Invalid as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def _subject(text: str) -> str:
-    try:
-        read_subject(text)
-    except Invalid as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def _http_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("an address that begins with http:// or https://")
-    return url.rstrip("/")
-
-
-def _msh_18(name: str) -> str:
-    try:
-        codec_of(name)
-    except Invalid:
-        raise ValueError("no character set of HL7 table 0211, such as UNICODE UTF-8 or 8859/1") from None
-    return name
-
-
-Charset = Annotated[str, AfterValidator(_msh_18)]
-AeTitle = Annotated[str, AfterValidator(_ae_title)]
-Url = Annotated[str, AfterValidator(_http_url)]
-Network = Annotated[str, AfterValidator(_network)]  # "10.0.0.0/8", "192.0.2.7"
-Subject = Annotated[str, AfterValidator(_subject)]  # "CN=ris,O=Hospital"
+from gateway.kinds import AeTitle, Charset, Hours, Network, Peer, Port, Subject, Url, Zone, zone
 
 
 class _Section(BaseModel):
@@ -90,7 +18,7 @@ class Site(_Section):
     """The place the gateway stands in."""
 
     name: str = "Imaging order gateway"
-    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    timezone: Zone = "UTC"
 
 
 class Store(_Section):
@@ -113,6 +41,21 @@ class Http(_Section):
         return self.bind in {"127.0.0.1", "::1", "localhost"}
 
 
+class DicomTls(_Section):
+    """One more DICOM port, for TLS only; there is none without a certificate."""
+
+    port: Port = 2762  # Source: DICOM PS3.8 9.1.1, dicom-tls
+    certificate: Path | None = None
+    key: Path | None = None
+    client_authorities: Path | None = None  # who signs the machines' certificates; none: machines show none
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together")
+        return self
+
+
 class Dicom(_Section):
     """The DICOM services; both ports serve all of them."""
 
@@ -121,6 +64,13 @@ class Dicom(_Section):
     worklist_port: Port = 11112
     storage_port: Port = 11113
     max_associations: int = Field(default=40, ge=1)
+    max_associations_per_peer: int = Field(default=20, ge=1)
+    max_associations_per_minute: int = Field(default=1200, ge=1)  # of one peer
+    max_object_megabytes: int = Field(default=8192, ge=1)
+    allow: tuple[Peer, ...] = ()
+    only_known: bool = False  # true: only the stations and whom `allow` names
+    check_called_ae: bool = False  # true: only who calls us by our own AE title
+    tls: DicomTls = DicomTls()
 
 
 class Worklist(_Section):
@@ -128,7 +78,10 @@ class Worklist(_Section):
 
     release: Release = Release.MANUAL
     show_started: bool = False
+    fuzzy_names: bool = False  # true: Mueller finds Müller, in any order, with a slip of the pen
+    max_results: int = Field(default=0, ge=0)  # answers to one query; 0: every match
     expire_after_days: int = Field(default=3, ge=0)
+    keep_receipts_days: int = Field(default=30, ge=1)
 
 
 class Mappings(_Section):
@@ -183,7 +136,7 @@ class Listener(_Section):
     max_megabytes: int = Field(default=16, ge=1, le=512)
     max_connections: int = Field(default=50, ge=1)
     quiet_minutes: int = Field(default=0, ge=0)  # silent for longer in `hours` is reported; 0: never
-    hours: Annotated[str, AfterValidator(_hours)] = ""  # "Mon-Fri 07:00-19:00"; "": always
+    hours: Hours = ""
     frame_timeout_seconds: float = Field(default=30, gt=0)  # a message that has begun must go on within
     tls: ListenerTls | None = None
     allow: tuple[Network, ...] = ()  # none: everybody
@@ -254,7 +207,7 @@ class Hl7Destination(_Section):
     @field_validator("timezone")
     @classmethod
     def _zone_or_none(cls, name: str) -> str:
-        return _zone(name) if name else ""
+        return zone(name) if name else ""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -280,6 +233,11 @@ class Station(_Section):
     ae_title: AeTitle
     name: str = ""
     modality: str = ""
+    profile: str = ""  # a machine profile's name; "": the one that knows the machine
+    host: str = ""  # where it listens for storage commitment reports; "": nowhere
+    port: Port = 104
+    tls: bool = False
+    hosts: tuple[Network, ...] = ()  # where it may call from; none: from anywhere
 
 
 class FhirSource(_Section):

@@ -107,6 +107,7 @@ class Settings(BaseSettings):
             "http.port": self.http.port,
             "dicom.worklist_port": self.dicom.worklist_port,
             "dicom.storage_port": self.dicom.storage_port,
+            **({"dicom.tls.port": self.dicom.tls.port} if self.dicom.tls.certificate else {}),
             **{f"hl7.listeners.{name}.port": listener.port for name, listener in self.hl7.listeners.items()},
         }
         for key, port in named.items():

@@ -2,15 +2,19 @@
 
 import json
 import sys
+import uuid
 from dataclasses import asdict
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from gateway.model.errors import Invalid
-from gateway.simulate import ehr, machine, ris, ris_inbox
+from gateway.model.errors import Invalid, NotFound
+from gateway.model.ids import uid_from_uuid
+from gateway.simulate import ehr, machine, performed, ris, ris_inbox
 
 app = typer.Typer(no_args_is_help=True, help="Play one of the outside parties.")
 machine_app = typer.Typer(no_args_is_help=True, help="Play an imaging machine.")
@@ -20,6 +24,14 @@ out = Console(highlight=False, soft_wrap=True)
 To = Annotated[str, typer.Option(help="HOST:PORT of the other side.")]
 Ae = Annotated[str, typer.Option("--ae", help="Our AE title.")]
 Called = Annotated[str, typer.Option("--called", help="The AE title of the other side.")]
+
+
+class End(StrEnum):
+    """How a simulated exam ends."""
+
+    COMPLETED = "completed"
+    DISCONTINUED = "discontinued"
+    NONE = "none"  # it goes on
 
 
 @app.command("ris")
@@ -66,6 +78,33 @@ def store(files: list[Path], to: To, ae: Ae = "US1", called: Called = "STORESCP"
     for one in stored:
         out.print(f"{one.sop_uid}: {'no answer' if one.status is None else f'0x{one.status:04X}'}")
     if not all(one.is_kept for one in stored):
+        raise typer.Exit(1)
+
+
+@machine_app.command("mpps")
+def tell(
+    to: To,
+    ae: Ae = "US1",
+    called: Called = "STORESCP",
+    key: Annotated[list[str] | None, typer.Option(help="KEYWORD=VALUE: which entry of the worklist.")] = None,
+    made: Annotated[list[Path] | None, typer.Option(help="A DICOM file that the exam made.")] = None,
+    end: Annotated[End, typer.Option(help="How the exam ends.")] = End.COMPLETED,
+) -> None:
+    """Examine the first entry of the worklist: tell that it begins and how it ends, and print each status."""
+    host, port = read_address(to)
+    keys = dict(word.partition("=")[::2] for word in key or [])
+    entries = machine.query(host, port, calling_ae=ae, called_ae=called, timeout_s=machine.TIMEOUT_S, **keys)
+    if not entries:
+        raise NotFound("worklist: no entry matches")
+    teller = performed.Teller(host=host, port=port, calling_ae=ae, called_ae=called)
+    uid = uid_from_uuid(uuid.uuid4())
+    codes = [teller.begin(uid, entries[0], datetime.now().astimezone())]
+    out.print(f"{uid} begun: 0x{codes[0]:04X}")
+    if end is not End.NONE:
+        objects = machine.read_objects(made or [])
+        codes.append(teller.end(uid, end.upper(), objects, datetime.now().astimezone()))
+        out.print(f"{uid} {end}: 0x{codes[1]:04X}")
+    if any(codes):
         raise typer.Exit(1)
 
 

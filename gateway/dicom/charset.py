@@ -11,6 +11,8 @@ from pydicom.charset import CODES_TO_ENCODINGS, encode_string, python_encoding
 
 UTF_8: Final = "ISO_IR 192"
 LATIN_1: Final = "ISO_IR 100"
+ASKED: Final = "asked"  # in a chain of sets: the one of the request
+ANY_READER: Final = ((ASKED,), (LATIN_1,), (UTF_8,))
 
 _ESC = b"\x1b"
 _KEEP_ESCAPES = frozenset({"iso2022_jp", "iso2022_jp_2"})  # Python's codecs read these themselves
@@ -42,19 +44,33 @@ def decode(value: bytes, terms: Sequence[str] = ()) -> str:
     return "".join(_decode_run(run, first) for run in _runs(value))
 
 
-def choose(texts: Iterable[str], asked: Sequence[str]) -> tuple[str, ...]:
+def choose(
+    texts: Iterable[str], asked: Sequence[str], chain: Sequence[Sequence[str]] = ANY_READER
+) -> tuple[str, ...]:
     """The Specific Character Set for an answer with `texts` to someone whose request said `asked`.
 
-    None when all is ASCII: every reader has the default repertoire. Else the asker's own set when it can hold every
-    character, else Latin-1 when that can, else UTF-8: what cannot be said in the asker's set is better sent whole.
+    None when all is ASCII: every reader has the default repertoire. Else the first of the `chain` that can hold every
+    character. It ends with UTF-8 where nothing else is known: what cannot be said in the asker's set is better sent
+    whole. Raises ValueError when nothing in the chain can.
     """
     foreign = [text for text in texts if not text.isascii()]
     if not foreign:
         return ()
-    for terms in (tuple(asked), (LATIN_1,)):
+    for link in chain:
+        terms = tuple(asked if tuple(link) == (ASKED,) else link)
         if terms and _OURS_TO_WRITE.issuperset(terms) and all(_fits(text, terms) for text in foreign):
             return terms
-    return (UTF_8,)
+    raise ValueError("no character set of the chain holds the text")
+
+
+def encode(text: str, terms: Sequence[str]) -> bytes:
+    """The bytes of a text in a set that `choose` chose for it."""
+    if text.isascii() or not terms:
+        return text.encode("ascii", "replace")
+    encodings = [python_encoding[term] for term in terms]
+    if len(terms) == 1:
+        return text.encode(encodings[0])
+    return b"".join(encode_string(part, encodings) for part in _parts(text))
 
 
 def _fits(text: str, terms: Sequence[str]) -> bool:

@@ -7,12 +7,13 @@ that reads the network must live to let the answer out.
 
 import hashlib
 import os
+import queue
 import socket
 import struct
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -21,25 +22,28 @@ from typing import Any, Final
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import N_ACTION, N_EVENT_REPORT
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import P_DATA
+
+from gateway.dicom.access import MAX_AE_TITLE
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.83483152035376490018367982943159325517"
 IMPLEMENTATION_VERSION: Final = "ORDER_GATEWAY"
 _MAX_IN_MEMORY = 4 * 1024 * 1024
 _BUFFER = 1024 * 1024
-_MAX_AE_TITLE = 16  # Source: DICOM PS3.5 table 6.2-1, AE
 
 
 class IncomingObject:
     """A Part 10 file being written. Its owner moves it away or calls `discard`."""
 
-    def __init__(self, folder: Path, header: bytes) -> None:
-        """Raises OSError when no file can be made."""
+    def __init__(self, folder: Path, header: bytes, *, max_bytes: int | None = None) -> None:
+        """`max_bytes` is of the data set, None for any size. Raises OSError when no file can be made."""
         descriptor, name = tempfile.mkstemp(dir=folder, suffix=".part")
         self.path = Path(name)
         self.offset = len(header)  # where the data set begins
         self.size = 0  # of the data set
+        self._max_bytes = max_bytes
         self.failure: OSError | None = None
         self._digest = hashlib.sha256()
         self._file = os.fdopen(descriptor, "wb", buffering=_BUFFER)
@@ -51,11 +55,17 @@ class IncomingObject:
         """Of the data set's bytes, without the header."""
         return self._digest.hexdigest()
 
-    def write(self, chunk: bytes) -> None:
-        """The chunk is part of the file; after a failure nothing is written any more."""
+    @property
+    def is_too_long(self) -> bool:
+        """Whether more came than is stored."""
+        return self._max_bytes is not None and self.size > self._max_bytes
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """The chunk is part of the file; after a failure, or past the limit, nothing is written any more."""
         self.size += len(chunk)
-        self._digest.update(chunk)
-        self._keep_writing(chunk)
+        if not self.is_too_long:
+            self._digest.update(chunk)
+            self._keep_writing(chunk)
 
     def finish(self) -> None:
         """The file is whole. Raises the OSError that kept it from being so."""
@@ -70,7 +80,7 @@ class IncomingObject:
         """The file is closed and gone, if it is still where it was written."""
         self._vanish()
 
-    def _keep_writing(self, chunk: bytes) -> None:
+    def _keep_writing(self, chunk: bytes | memoryview) -> None:
         if self.failure is None:
             try:
                 self._file.write(chunk)
@@ -112,8 +122,20 @@ class IncomingData(BytesIO):
 class Intake(DIMSEServiceProvider):
     """Reads an association's messages, objects into `folder`. Takes the place of the association's own provider."""
 
-    def __init__(self, association: Association, folder: Path, connection: socket.socket) -> None:
+    def __init__(
+        self,
+        association: Association,
+        folder: Path,
+        connection: socket.socket,
+        *,
+        max_object_bytes: int | None = None,
+    ) -> None:
         super().__init__(association)
+        self._incoming = self.msg_queue = _Incoming()
+        self._max_object_bytes = max_object_bytes
+        self._sending = threading.Lock()
+        self.is_idle = threading.Event()  # no storage commitment request waits for its answer
+        self.is_idle.set()
         self._folder = folder
         self._connection = connection
         self._lock = threading.Lock()
@@ -126,6 +148,26 @@ class Intake(DIMSEServiceProvider):
             message.data_set = IncomingData(lambda: self._begin(message))
             self.message = message
         super().receive_primitive(primitive)
+
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """The message is sent whole: reports are sent by other threads than answers."""
+        with self._sending:
+            super().send_msg(primitive, context_id)
+        if isinstance(primitive, N_ACTION):
+            self.is_idle.set()
+
+    def send_values(self, pdus: Iterable[P_DATA]) -> None:
+        """The PDUs of one message are sent one after the other, as `send_msg` sends those of its own."""
+        with self._sending:
+            for pdu in pdus:
+                self.dul.send_pdu(pdu)
+
+    def report(self, primitive: N_EVENT_REPORT, context_id: int, timeout_s: float) -> N_EVENT_REPORT | None:
+        """The peer's answer to an event report, while its requests go on being served; None when none came."""
+        self.send_msg(primitive, context_id)
+        with suppress(queue.Empty):
+            return self._incoming.replies.get(timeout=timeout_s)
+        return None
 
     def claim(self, incoming: IncomingObject) -> bool:
         """Whether the object is the caller's from now on; False when its association ended first."""
@@ -150,7 +192,8 @@ class Intake(DIMSEServiceProvider):
     def _begin(self, message: DIMSEMessage) -> IncomingObject | None:
         if not isinstance(message, C_STORE_RQ):
             return None
-        incoming = IncomingObject(self._folder, self._header(message))
+        header = self._header(message)
+        incoming = IncomingObject(self._folder, header, max_bytes=self._max_object_bytes)
         with self._lock:
             self._unclaimed.add(incoming)
         return incoming
@@ -168,6 +211,21 @@ class Intake(DIMSEServiceProvider):
         )
 
 
+class _Incoming(queue.Queue[Any]):
+    """Messages for the association's own thread; answers to event reports go to whoever sent those."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replies: queue.Queue[N_EVENT_REPORT] = queue.Queue()
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """The message waits for whom it is."""
+        if isinstance(item[1], N_EVENT_REPORT):
+            self.replies.put(item[1])
+        else:
+            super().put(item, block, timeout)
+
+
 def calling_ae(event: Event) -> str:
     """The AE title of the peer, without the blanks around it."""
     return str(event.assoc.requestor.ae_title).strip()
@@ -183,7 +241,7 @@ def file_header(*, sop_class: str, sop_uid: str, transfer_syntax: str, calling_a
             _text(0x0010, b"UI", transfer_syntax),
             _text(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
             _text(0x0013, b"SH", IMPLEMENTATION_VERSION),
-            _text(0x0016, b"AE", calling_ae.strip()[:_MAX_AE_TITLE]),
+            _text(0x0016, b"AE", calling_ae.strip()[:MAX_AE_TITLE]),
         )
     )
     return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(elements)) + elements

@@ -15,7 +15,7 @@ Rules where PS3.4 leaves a choice, or where machines do as they like:
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta, timezone
 from io import BytesIO
 from typing import Final, NoReturn
 
@@ -23,10 +23,22 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 
 from gateway.dicom import charset
 from gateway.dicom.elements import ALL, Element, Syntax, read_elements
+from gateway.dicom.encoding import TEXT_VRS
 from gateway.model.errors import Malformed
 from gateway.model.worklist import Match, Range, WorklistQuery
 
 STEPS: Final = "ScheduledProcedureStepSequence"
+STEP_KEYS: Final = frozenset(
+    {
+        "Modality", "RequestedContrastAgent", "ScheduledStationAETitle", "ScheduledProcedureStepStartDate",
+        "ScheduledProcedureStepStartTime", "ScheduledProcedureStepEndDate", "ScheduledProcedureStepEndTime",
+        "ScheduledPerformingPhysicianName", "ScheduledPerformingPhysicianIdentificationSequence",
+        "ScheduledProcedureStepDescription", "ScheduledProtocolCodeSequence", "ScheduledProcedureStepID",
+        "ScheduledStationName", "ScheduledProcedureStepLocation", "PreMedication",
+        "ScheduledProcedureStepStatus", "CommentsOnTheScheduledProcedureStep", "ScheduledSpecimenSequence",
+        "AnatomicalOrientationType",
+    }
+)  # fmt: skip  # Source: DICOM PS3.4 table K.6-1, Scheduled Procedure Step
 NEVER_RETURNED: Final = frozenset({"SpecificCharacterSet", "QueryRetrieveLevel"})
 
 _NO_WILDCARDS = frozenset(
@@ -40,8 +52,8 @@ _BINARY = frozenset(
         "AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV",
     }
 )  # fmt: skip
-TEXT_VRS: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # Source: DICOM PS3.5 6.1.2.3
 _CHARSET = 0x00080005
+_ZONE = 0x00080201
 _ONE_VALUE = frozenset({"LT", "ST", "UT", "UR"})  # a backslash is text there. Source: DICOM PS3.5 6.4
 _MAX_PATTERNS = 400  # a database takes no condition of a thousand alternatives
 _DATE = "ScheduledProcedureStepStartDate"
@@ -62,7 +74,19 @@ _OTHERS = frozenset(
         *(f"RequestedProcedureCodeSequence.{key}" for key in _CODED),
     }
 )  # fmt: skip  # Source: DICOM PS3.4 table K.6-1
+KEYWORDS: Final = STEP_KEYS | frozenset(
+    {name for name in _OTHERS if "." not in name}
+    | {
+        "PatientName",
+        "PatientID",
+        "IssuerOfPatientID",
+        "AccessionNumber",
+        "StudyInstanceUID",
+        "RequestedProcedureID",
+    }
+)  # what profiles speak of most
 _DAY = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})", re.ASCII)
+_OFFSET = re.compile(r"([+-])(\d{2})([0-5]\d)", re.ASCII)
 _CLOCK = re.compile(r"(\d{2})(?::?([0-5]\d)(?::?([0-5]\d|60)(?:\.\d{1,6})?)?)?", re.ASCII)
 
 
@@ -88,21 +112,27 @@ class Asked:
 
     keys: tuple[Key, ...]
     charset: tuple[str, ...]
+    zone: timezone | None = None  # that its dates and times are in; None: the site's
 
 
 def read_keys(identifier: bytes, syntax: Syntax) -> Asked:
     """The keys of an encoded identifier. Raises Malformed when it cannot be read."""
     elements = read_elements(BytesIO(identifier), len(identifier), syntax, ALL)
     terms = next((charset.read_terms(e.value) for e in elements if e.tag == _CHARSET), ())
-    return Asked(keys=tuple(_keys(elements, terms)), charset=terms)
+    keys = tuple(_keys(elements, terms))
+    return Asked(keys=keys, charset=terms, zone=next((_zone(key) for key in keys if key.tag == _ZONE), None))
 
 
-def query(keys: Sequence[Key]) -> WorklistQuery:
-    """What the keys ask of our store. Raises Malformed for a date or time that cannot be read."""
+def query(keys: Sequence[Key], *, is_fuzzy: bool = False) -> WorklistQuery:
+    """What the keys ask of our store, names of people more or less when `is_fuzzy`.
+
+    Raises Malformed for a date or time that cannot be read.
+    """
     found = dict(_conditions(keys, ""))
     matches = {name: _match(key) for name, key in found.items() if name not in (_DATE, _TIME)}
     return WorklistQuery(
         patient_name=matches.get("PatientName"),
+        is_fuzzy=is_fuzzy and "PatientName" in matches,
         patient_id=matches.get("PatientID"),
         issuer=matches.get("IssuerOfPatientID"),
         accession=matches.get("AccessionNumber"),
@@ -219,6 +249,17 @@ def _clock(key: Key, text: str, rest: str) -> str:
     if parts is None or int(parts[1]) > 23:
         return _unreadable(key)
     return f"{parts[1]}{parts[2] or rest[:2]}{parts[3] or rest[2:]}"
+
+
+def _zone(key: Key) -> timezone | None:
+    """Source: DICOM PS3.3 C.12.1.1.8, Timezone Offset From UTC."""
+    if not key.text.strip("*"):
+        return None
+    parts = _OFFSET.fullmatch(key.text)
+    if parts is None or int(parts[2]) > 14:
+        return _unreadable(key)
+    span = timedelta(hours=int(parts[2]), minutes=int(parts[3]))
+    return timezone(-span if parts[1] == "-" else span)
 
 
 def _unreadable(key: Key) -> NoReturn:

@@ -7,6 +7,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 
 from gateway.dicom import status
+from gateway.dicom.access import Access, Refusal
 from gateway.dicom.header import Unfit, read_object
 from gateway.dicom.incoming import IncomingData, IncomingObject, Intake, calling_ae
 from gateway.flow.keep import Outcome, keep
@@ -17,17 +18,21 @@ from gateway.model.study import Received
 log = logging.getLogger(__name__)
 
 
-def store(event: Event, ports: Ports) -> int | Dataset:
+def store(event: Event, ports: Ports, access: Access) -> int | Dataset:
     """The status of a C-STORE request. Success leaves only when the object is durable; on failure nothing is left."""
-    answer = _store(event, ports)
+    answer = _store(event, ports, access)
     ports.tally.count("images", "stored" if answer == status.SUCCESS else "refused")
     return answer
 
 
-def _store(event: Event, ports: Ports) -> int | Dataset:
+def _store(event: Event, ports: Ports, access: Access) -> int | Dataset:
     try:
         incoming = _claimed(event)
         try:
+            if incoming.is_too_long:
+                address = str(event.assoc.requestor.address)
+                access.refuse(Refusal.OBJECT_TOO_LONG, peer=calling_ae(event), address=address)
+                return status.with_comment(status.STORE_OUT_OF_RESOURCES, "larger than is stored here")
             return _keep(ports, event, incoming)
         finally:
             incoming.discard()
@@ -64,9 +69,7 @@ def _keep(ports: Ports, event: Event, incoming: IncomingObject) -> int | Dataset
     size = incoming.offset + incoming.size
     outcome = keep(ports, received, incoming.path, sha256=incoming.sha256, size=size)
     if outcome is Outcome.DIFFERENT:
-        return _refused(
-            event, status.STORE_UID_REUSED, "same SOP Instance UID, other content: first one kept"
-        )
+        return _refused(event, status.STORE_UID_REUSED, "same SOP Instance UID, other content: kept aside")
     log.info("object.stored", extra={"peer": calling_ae(event), "outcome": outcome, "bytes": size})
     return status.SUCCESS
 

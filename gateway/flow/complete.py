@@ -1,7 +1,7 @@
 """Complete: a study is whole, its order is done, and the news is owed, all in one transaction."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gateway.flow import step
 from gateway.flow.announce import announce
@@ -12,19 +12,30 @@ from gateway.model.ids import StudyId
 from gateway.model.lifecycle import State, Step
 from gateway.model.order import Order
 from gateway.model.study import Study, StudyState
-from gateway.store import audit, orders, outbox, studies
+from gateway.store import audit, orders, outbox, performed, studies
 from gateway.store.database import Tx
+
+FORGOTTEN = timedelta(minutes=30)
+"""A step in progress without news or image for this long holds a quiet study open no more."""
 
 Render = Callable[[Study, tuple[Order, ...]], tuple[Outgoing, ...]]
 """The news of a study and its orders, for every destination."""
 
 
 def complete_quiet(ports: Ports, render: Render) -> int:
-    """How many studies became complete because no image came for the quiet period."""
-    moment = ports.clock() - ports.quiet
+    """How many studies became complete: nothing came for the quiet period, or all that the machine made is here.
+
+    A machine that says it is still at it is waited for, unless it seems to have forgotten.
+    """
+    now = ports.clock()
+    moment = now - ports.quiet
     with ports.database.read() as tx:
         quiet = studies.quiet_since(tx, moment)
-    return sum(_complete(ports, study_id, render, actor="gateway", last=moment) for study_id in quiet)
+        whole = performed.whole_studies(tx)
+        busy = performed.busy_studies(tx, now - max(ports.quiet, FORGOTTEN))
+    ready: list[tuple[StudyId, datetime | None]] = [(study_id, None) for study_id in whole]
+    ready += [(study_id, moment) for study_id in quiet if study_id not in busy and study_id not in whole]
+    return sum(_complete(ports, study_id, render, actor="gateway", last=last) for study_id, last in ready)
 
 
 def complete_now(ports: Ports, study_id: StudyId, render: Render, *, actor: str) -> None:

@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 from gateway.flow import step
 from gateway.flow.belong import is_same_person
 from gateway.flow.ports import Ports
+from gateway.model.audit import AuditEvent
 from gateway.model.ids import OrderId, StudyId, Uid
 from gateway.model.lifecycle import State, Step, is_allowed
 from gateway.model.order import Order
 from gateway.model.study import Received, Study
-from gateway.store import orders, studies
+from gateway.store import aside, audit, orders, performed, studies
 from gateway.store.database import Tx
 
 
@@ -22,37 +23,67 @@ class Outcome(StrEnum):
 
     NEW = "new"
     REPEAT = "repeat"  # the same object again: nothing changes
-    DIFFERENT = "different"  # another object under a known SOP Instance UID: the first one stays
+    DIFFERENT = (
+        "different"  # another object under a known SOP Instance UID: the first one stays, it is kept aside
+    )
 
 
 def keep(ports: Ports, received: Received, written: Path, *, sha256: str, size: int) -> Outcome:
-    """What the object was; when NEW it is on disk, recorded and linked, all durably.
+    """What the object was; when NEW it is on disk, recorded and linked, all durably. A DIFFERENT one is kept aside.
 
     `written` is the whole Part 10 file in the files' incoming folder; afterwards it was moved or removed. `sha256`
     is of the data set's bytes, `size` of the file's.
     Raises Unavailable when it cannot be recorded, OSError when the disk cannot take it.
     """
+    stored = studies.StoredFile(path="", size=size, sha256=sha256)
     try:
         ports.files.settle(written)
         with ports.database.write() as tx:
             tx.lock(f"study {received.study_uid}")
             known = studies.known(tx, received.sop_uid)
             if known is not None:
-                return _again(ports, received, written, known, sha256)
-            _file(tx, ports, received, written, studies.StoredFile(path="", size=size, sha256=sha256))
+                return _again(tx, ports, received, written, known, stored)
+            _file(tx, ports, received, written, stored)
         return Outcome.NEW
     finally:
         written.unlink(missing_ok=True)
 
 
 def _again(
-    ports: Ports, received: Received, written: Path, known: studies.StoredFile, sha256: str
+    tx: Tx,
+    ports: Ports,
+    received: Received,
+    written: Path,
+    known: studies.StoredFile,
+    stored: studies.StoredFile,
 ) -> Outcome:
-    if known.sha256 != sha256:
+    if known.sha256 != stored.sha256:
+        if not aside.is_known(tx, received.sop_uid, stored.sha256):
+            _set_aside(tx, ports, received, written, stored)
         return Outcome.DIFFERENT
     if not ports.files.path(known.path).exists():  # lost from the disk, and the machine still has it
         ports.files.keep(written, received.study_uid, received.sop_uid)
     return Outcome.REPEAT
+
+
+def _set_aside(tx: Tx, ports: Ports, received: Received, written: Path, stored: studies.StoredFile) -> None:
+    """The object stands aside for a person to look at: which of the two is right, no machine can say."""
+    at = ports.clock()
+    path = ports.files.keep_aside(written, received.sop_uid, stored.sha256)
+    try:
+        here = replace(stored, path=path)
+        study_id = aside.add(tx, received.sop_uid, here, calling_ae=received.calling_ae, at=at)
+        event = AuditEvent(
+            at=at,
+            actor=f"dicom:{received.calling_ae}",
+            action="object.set_aside",
+            subject=f"study:{study_id}",
+            detail="SOP Instance UID (0008,0018): known, with other content",
+        )
+        audit.record(tx, event)
+    except BaseException:
+        ports.files.discard(path)
+        raise
 
 
 def _file(tx: Tx, ports: Ports, received: Received, written: Path, stored: studies.StoredFile) -> None:
@@ -61,7 +92,7 @@ def _file(tx: Tx, ports: Ports, received: Received, written: Path, stored: studi
     try:
         started = study_start(received, ports.zone)
         study_id = studies.add(tx, received, replace(stored, path=path), started, at)
-        study = studies.show(tx, study_id)
+        study = studies.head(tx, study_id)
         is_settled = study.order_id is not None and study.patient_id == received.patient_id
         if not is_settled and not study.doubt:  # a doubt stays until a person settles it
             _link(tx, study, received, at)
@@ -83,10 +114,11 @@ def study_start(received: Received, zone: ZoneInfo) -> datetime | None:
         return None
     if len(digits) < 4:
         return None
-    return local.replace(tzinfo=_offset(received.zone_offset) or zone).astimezone(UTC)
+    return local.replace(tzinfo=read_offset(received.zone_offset) or zone).astimezone(UTC)
 
 
-def _offset(text: str) -> timezone | None:
+def read_offset(text: str) -> timezone | None:
+    """A Timezone Offset From UTC (0008,0201), "+0100"; None for what is none."""
     if len(text) != 5 or text[0] not in "+-" or not text[1:].isdecimal():
         return None
     span = timedelta(hours=int(text[1:3]), minutes=int(text[3:]))
@@ -121,7 +153,7 @@ def _link(tx: Tx, study: Study, received: Received, at: datetime) -> None:
     if not _is_his(tx, best, received) or not _is_his(tx, best, study):
         doubt = f"the images name another patient than order {best.id}, whose study they claim to be"
         studies.link(tx, study.id, None, doubt, at)
-    elif best.state in (State.CANCELLED, State.DISCONTINUED):
+    elif best.state in (State.CANCELLED, State.DISCONTINUED) and not _is_explained(tx, study, best):
         studies.link(tx, study.id, best.id, f"images came for order {best.id}, which is {best.state}", at)
     else:
         studies.link(tx, study.id, best.id, "", at)
@@ -142,6 +174,11 @@ def _is_his(tx: Tx, order: Order, images: Received | Study) -> bool:
     )
 
 
+def _is_explained(tx: Tx, study: Study, order: Order) -> bool:
+    """Whether the machine itself said that it gave the order up: what it made until then is its due."""
+    return order.state is State.DISCONTINUED and performed.is_told_of(tx, study.study_uid)
+
+
 def _nearest(found: tuple[Order, ...], calling_ae: str, modality: str) -> Order:
     """Of sister steps, the one for this machine, else for this modality, else one that still runs."""
 
@@ -157,7 +194,7 @@ def _nearest(found: tuple[Order, ...], calling_ae: str, modality: str) -> Order:
 
 def _start(tx: Tx, ports: Ports, study_id: StudyId, received: Received, at: datetime) -> None:
     """The linked order has started: its first image came."""
-    study = studies.show(tx, study_id)
+    study = studies.head(tx, study_id)
     if study.order_id is None or study.doubt:
         return
     linked = orders.show(tx, study.order_id)

@@ -79,7 +79,7 @@ def query(
     """
     context = build_context(ModalityWorklistInformationFind, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     found = []
-    with _association(host, port, calling_ae, called_ae, [context], timeout_s) as association:
+    with associated(host, port, calling_ae, called_ae, [context], timeout_s) as association:
         for status, identifier in association.send_c_find(_identifier(keys), ModalityWorklistInformationFind):
             code = status.get("Status")
             if code is None:
@@ -123,12 +123,12 @@ def store(
     objects = tuple(datasets)
     kinds = dict.fromkeys((str(ds.SOPClassUID), str(ds.file_meta.TransferSyntaxUID)) for ds in objects)
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in kinds]
-    with _association(host, port, calling_ae, called_ae, contexts, timeout_s) as association:
+    with associated(host, port, calling_ae, called_ae, contexts, timeout_s) as association:
         return tuple(_store_one(association, ds) for ds in objects)
 
 
 @contextmanager
-def _association(
+def associated(
     host: str,
     port: int,
     calling_ae: str,
@@ -136,6 +136,7 @@ def _association(
     contexts: list[PresentationContext],
     timeout_s: float,
 ) -> Iterator[Association]:
+    """An association, released at the end. Raises Unavailable when there is none to be had."""
     ae = AE(calling_ae)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = timeout_s
     association = ae.associate(host, port, contexts=contexts, ae_title=called_ae)

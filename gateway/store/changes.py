@@ -15,7 +15,7 @@ _NOTE = insert(changes).inline()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something changed: a topic ("order", "study", "message", "delivery") and our id of the thing."""
+    """Something changed: a topic ("order", "study", "message", "delivery", "station") and our id of the thing."""
 
     id: int
     topic: str

@@ -55,14 +55,14 @@ class Files:
 
         `written` must lie in `incoming` and be settled. Raises OSError when the disk cannot take it.
         """
-        relative = f"{_digest(study_uid)}/{_digest(sop_uid)}.dcm"
-        target = self.path(relative)
-        if not target.parent.exists():
-            target.parent.mkdir(parents=True)
-            _sync(self._root)
-        written.replace(target)
-        _sync(target.parent)
-        return relative
+        return self._place(written, f"{_digest(study_uid)}/{_digest(sop_uid)}.dcm")
+
+    def keep_aside(self, written: Path, sop_uid: Uid, sha256: str) -> str:
+        """The path of an object that may not stand where its UID says, relative to the folder, once it is durable.
+
+        `written` must lie in `incoming` and be settled; `sha256` tells it from others with its UID. Raises OSError.
+        """
+        return self._place(written, f"aside/{_digest(sop_uid)}-{_digest(Uid(sha256))}.dcm")
 
     def keep_thumbnail(self, of: str, picture: bytes) -> str:
         """The path of the picture beside its object `of`, relative to the folder."""
@@ -80,6 +80,15 @@ class Files:
     def path(self, relative: str) -> Path:
         """Where the file is."""
         return self._root / relative
+
+    def _place(self, written: Path, relative: str) -> str:
+        target = self.path(relative)
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _sync(self._root)
+        written.replace(target)
+        _sync(target.parent)
+        return relative
 
 
 def _digest(uid: Uid) -> str:

@@ -121,6 +121,12 @@ def show(tx: Tx, study_id: StudyId) -> Study:
     return found[0]
 
 
+def head(tx: Tx, study_id: StudyId) -> Study:
+    """The study without its series and measurements, however many it has. The study must be there."""
+    row = tx.connection.execute(select(studies).where(studies.c.id == study_id)).one()
+    return _read_study(row, [], [])
+
+
 def of_uid(tx: Tx, study_uid: Uid) -> Study | None:
     """The study with that UID, None when nothing of it came."""
     found = _read(tx, studies.c.study_uid == study_uid)

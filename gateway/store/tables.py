@@ -308,7 +308,7 @@ changes = Table(
     metadata,
     Column("id", _ID, primary_key=True),
     Column("at", Instant, nullable=False),
-    _text("topic"),  # "order", "study", "message", "delivery"
+    _text("topic"),  # "order", "study", "message", "delivery", "station"
     Column("ref", _ID, nullable=False),
     sqlite_autoincrement=True,  # ids never come back, so a page can ask for what came after one
 )

@@ -6,9 +6,10 @@ SQL narrows; Python decides the wildcards and the case of letters, because datab
 import re
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Column, ColumnElement, and_, func, or_
+from sqlalchemy import Column, ColumnElement, and_, func, or_, select
 
 from gateway.model.lifecycle import State
+from gateway.model.names import is_alike
 from gateway.model.order import Order
 from gateway.model.worklist import Match, Range, WorklistQuery
 from gateway.store.database import Tx
@@ -27,11 +28,20 @@ def find(tx: Tx, query: WorklistQuery, states: Iterable[State]) -> Iterator[Orde
     Source: DICOM PS3.4 C.2.2.2, table K.6-1 (Scheduled Procedure Step Start Time).
     """
     conditions = [orders.c.state.in_(list(states)), *_conditions(query)]
+    if query.is_fuzzy and query.patient_name is not None:
+        conditions.append(orders.c.id.in_(_alike(tx, query.patient_name, conditions)))
     statement = joined().where(*conditions).order_by(orders.c.start_date, orders.c.start_time, orders.c.id)
     for row in tx.connection.execute(statement):
         order = read_order(row)
         if _agrees(order, query):
             yield order
+
+
+def _alike(tx: Tx, wanted: Match, conditions: list[ColumnElement[bool]]) -> list[int]:
+    """The orders whose patient's name is more or less one of those wanted."""
+    names = select(orders.c.id, patients.c.name).join(patients, patients.c.id == orders.c.patient_row)
+    rows = tx.connection.execute(names.where(*conditions))
+    return [row.id for row in rows if any(is_alike(value, row.name) for value in wanted.values)]
 
 
 def accepts(match: Match, text: str) -> bool:
@@ -67,22 +77,28 @@ def _matches_wildcards(pattern: str, text: str) -> bool:
 
 def _agrees(order: Order, query: WorklistQuery) -> bool:
     pairs = (
-        (query.patient_name, order.patient.name),
+        (None if query.is_fuzzy else query.patient_name, order.patient.name),
         (query.patient_id, order.patient.patient_id),
         (query.issuer, order.patient.issuer),
         (query.accession, order.accession),
         (query.procedure_id, order.procedure_id),
         (query.study_uid, order.study_uid),
-        (query.station if order.station else None, order.station),
         (query.modality, order.modality),
         (query.step_id, order.step_id),
     )
-    return all(match is None or accepts(match, text) for match, text in pairs)
+    return _is_for(order.station, query.station) and all(
+        match is None or accepts(match, text) for match, text in pairs
+    )
+
+
+def _is_for(station: str, wanted: Match | None) -> bool:
+    """Whether one of the order's machines is meant; an order may name several, or none and so all."""
+    return wanted is None or not station or any(accepts(wanted, part.strip()) for part in station.split("\\"))
 
 
 def _conditions(query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
     texts: tuple[tuple[Match | None, Column[str]], ...] = (
-        (query.patient_name, patients.c.name),
+        (None if query.is_fuzzy else query.patient_name, patients.c.name),
         (query.patient_id, patients.c.patient_id),
         (query.issuer, patients.c.issuer),
         (query.accession, orders.c.accession),
@@ -95,7 +111,8 @@ def _conditions(query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
         if match is not None:
             yield _matches(match, column)
     if query.station is not None:
-        yield or_(orders.c.station == "", _matches(query.station, orders.c.station))
+        several = orders.c.station.like("%\\%", escape="!")
+        yield or_(orders.c.station == "", several, _matches(query.station, orders.c.station))
     if query.date is not None:
         yield _within(query.date, orders.c.start_date)
     if query.time is not None:

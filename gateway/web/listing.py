@@ -14,15 +14,18 @@ from gateway.model.measurement import Measurement
 from gateway.model.message import MessageState
 from gateway.model.order import Order, Severity
 from gateway.model.patient import Patient
+from gateway.model.performed import Performed
+from gateway.model.receipt import Cause, Sighting
 from gateway.model.station import Station
 from gateway.model.study import Instance, PictureState, Study
-from gateway.store import changes, inbox, orders, outbox, studies
+from gateway.store import changes, inbox, orders, outbox, performed, receipts, studies
 from gateway.store.database import Tx
 from gateway.web.wording import Chip, order_chip, station_name, told_chip
 
 SHOWN_PICTURES = 4
 SHOWN_MEASUREMENTS = 3
 _LATELY = timedelta(days=1)
+_LOOKED_FOR = timedelta(days=3)
 _OPEN = frozenset({State.HELD, State.SCHEDULED, State.SENT, State.STARTED})
 
 
@@ -55,6 +58,26 @@ class Row:
     studies: tuple[Study, ...]
     told: Chip | None
     told_at: datetime | None
+    sightings: tuple[Sighting, ...]  # what became of it in the answers to each machine
+
+    @property
+    def seen(self) -> tuple[Sighting, ...]:
+        """The machines that have got it since it was sent."""
+        since = self.order.sent_at or self.order.created_at
+        return tuple(one for one in self.sightings if one.is_seen_since(since))
+
+    @property
+    def kept_back(self) -> tuple[Sighting, ...]:
+        """The machines that it was kept back from since it was sent, and not for what they searched."""
+        since = self.order.sent_at or self.order.created_at
+        return tuple(
+            one
+            for one in self.sightings
+            if one not in self.seen
+            and one.cause not in (None, Cause.KEY)
+            and one.missed_at is not None
+            and one.missed_at >= since
+        )
 
     @property
     def pictures(self) -> tuple[tuple[Study, Instance], ...]:
@@ -89,6 +112,7 @@ class Listing:
     hidden: int  # how many the filters hide
     held_elsewhere: tuple[tuple[date, int], ...]  # other days with held orders, and how many
     look: tuple[Study, ...]  # images without an order, or with a doubtful one
+    exams: tuple[Performed, ...]  # exams that machines tell of, without an order or with a doubtful one
     refused: int  # messages of the last day that were not taken
     doubtful: int  # messages of the last day with something for a person to settle
 
@@ -101,6 +125,7 @@ def of_day(ports: Ports, day: date, filters: Filters) -> Listing:
         found = orders.of_days(tx, key, key)
         rows = _rows(tx, ports, found, filters)
         look = studies.unlinked(tx)
+        exams = performed.unscheduled(tx, ports.clock() - _LOOKED_FOR)
         refused = inbox.count(tx, MessageState.FAILED, since=ports.clock() - _LATELY)
         doubtful = inbox.count(tx, MessageState.HELD, since=ports.clock() - _LATELY)
         elsewhere = _held_elsewhere(tx, ports, day)
@@ -112,6 +137,7 @@ def of_day(ports: Ports, day: date, filters: Filters) -> Listing:
         hidden=len(found) - len(rows),
         held_elsewhere=elsewhere,
         look=look,
+        exams=exams,
         refused=refused,
         doubtful=doubtful,
     )
@@ -123,6 +149,7 @@ def row_of(
     studies_of: Iterable[Study],
     deliveries: Iterable[Delivery],
     has_namesake: bool = False,
+    sightings: Iterable[Sighting] = (),
 ) -> Row:
     """The order as a row."""
     told = tuple(deliveries)
@@ -137,6 +164,7 @@ def row_of(
         studies=tuple(studies_of),
         told=told_chip(told),
         told_at=max((d.delivered_at for d in told if d.delivered_at), default=None),
+        sightings=tuple(sightings),
     )
 
 
@@ -170,8 +198,16 @@ def _rows(tx: Tx, ports: Ports, found: tuple[Order, ...], filters: Filters) -> t
         if delivery.order_id is not None:
             told.setdefault(delivery.order_id, []).append(delivery)
     namesakes = _namesakes(found)
+    seen = receipts.of_orders(tx, ids)
     return tuple(
-        row_of(ports, o, studies_of.get(o.id, ()), told.get(o.id, ()), namesakes[_name(o.patient)] > 1)
+        row_of(
+            ports,
+            o,
+            studies_of.get(o.id, ()),
+            told.get(o.id, ()),
+            namesakes[_name(o.patient)] > 1,
+            seen.get(o.id, ()),
+        )
         for o in kept
     )
 

@@ -14,7 +14,7 @@ RECHECK_S = 30.0
 """How often a stream asks whether its session still holds."""
 
 _RETRY_MS = 2000
-_TOPICS = frozenset({"order", "study", "message", "delivery"})
+_TOPICS = frozenset({"order", "study", "message", "delivery", "station"})
 
 
 def stream(site: Site, visit: Visit) -> Response:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from gateway.flow import release
+from gateway.flow.why import Answer, explain_all
 from gateway.mapping.explain import Trace, trace
 from gateway.model.audit import AuditEvent
 from gateway.model.delivery import Delivery
 from gateway.model.errors import Conflict, Invalid, Malformed
 from gateway.model.ids import OrderId
-from gateway.model.lifecycle import State, Step, is_allowed
+from gateway.model.lifecycle import FINAL, State, Step, is_allowed
 from gateway.model.order import Order, Provenance, Value
+from gateway.model.performed import Performed
 from gateway.model.user import Permission
-from gateway.store import audit, changes, inbox, orders, outbox, studies
+from gateway.store import audit, changes, inbox, orders, outbox, performed, receipts, studies
 from gateway.web.listing import Row, has_namesake, row_of
 from gateway.web.notice import notice_of
 from gateway.web.site import Site, Visit, go_saying, render
@@ -41,6 +43,8 @@ class Detail:
     history: tuple[AuditEvent, ...]
     deliveries: tuple[Delivery, ...]
     can_cancel: bool
+    machines: tuple[Answer, ...]  # whether each machine has it, and why not; none once it is over
+    exams: tuple[Performed, ...]  # what machines told of their work on it
     trace: Trace | None  # the message with the places used; None for who may not read messages
 
 
@@ -158,15 +162,19 @@ def _detail(site: Site, visit: Visit, order_id: OrderId) -> Detail:
         deliveries = outbox.of_orders(tx, [order_id])
         history = audit.of_subject(tx, f"order:{order_id}")
         namesake = has_namesake(tx, site.ports, order)
+        sightings = receipts.of_orders(tx, [order_id]).get(order_id, ())
+        exams = performed.of_orders(tx, [order_id])
     sees_views = visit.person.may(Permission.VIEW_AUDIT)
     found_trace = _trace(site, visit, order, provenance)
     return Detail(
         since=since,
-        row=row_of(site.ports, order, found, deliveries, namesake),
+        row=row_of(site.ports, order, found, deliveries, namesake, sightings),
         attributes=_attributes(order, provenance, found_trace),
         history=tuple(e for e in history if sees_views or not e.action.endswith(".view")),
         deliveries=deliveries,
         can_cancel=is_allowed(order.state, Step.CANCEL),
+        machines=() if order.state in FINAL else explain_all(site.ports, order_id),
+        exams=exams,
         trace=found_trace,
     )
 

@@ -57,6 +57,8 @@ def environment(ports: Ports) -> Environment:
         actor=wording.actor_words,
         deed=wording.deed_words,
         news=wording.news_words,
+        exam=wording.exam_words,
+        asked=wording.asked_words,
     )
     pages.globals.update(
         asset=address,

@@ -30,6 +30,7 @@ from gateway.web import (
     metrics,
     orders,
     pages,
+    stations,
     studies,
 )
 from gateway.web.events import Feed
@@ -63,6 +64,7 @@ TABLE: tuple[Entry, ...] = (
         page=studies.complete,
         needs=Permission.CHANGE_ORDERS,
     ),
+    Entry(path="/stations", method="GET", page=stations.listing, needs=Permission.VIEW_ORDERS),
     Entry(path="/messages", method="GET", page=messages.listing, needs=Permission.VIEW_MESSAGES),
     Entry(path="/messages", method="POST", page=messages.find, needs=Permission.VIEW_MESSAGES),
     Entry(path="/messages/{id:int}", method="GET", page=message.show, needs=Permission.VIEW_MESSAGES),

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from gateway.model.errors import NotFound
 from gateway.model.ids import InstanceId, StudyId
 from gateway.model.study import StudyState
-from gateway.store import changes, orders, studies
+from gateway.store import aside, changes, orders, studies
 from gateway.web.listing import row_of
 from gateway.web.notice import notice_of
 from gateway.web.orders import record_view
@@ -24,6 +24,7 @@ def show(site: Site, visit: Visit) -> Response:
         since = changes.latest(tx)
         study = studies.show(tx, study_id)
         order = orders.show(tx, study.order_id) if study.order_id is not None else None
+        set_aside = aside.of_study(tx, study_id)
     if not visit.is_fragment:
         record_view(site, visit, "study", study_id)
     return render(
@@ -32,6 +33,7 @@ def show(site: Site, visit: Visit) -> Response:
         "study.html",
         since=since,
         study=study,
+        set_aside=set_aside,
         row=row_of(site.ports, order, (study,), ()) if order else None,
         groups=[
             (context, list(found)) for context, found in groupby(study.measurements, lambda m: m.context)

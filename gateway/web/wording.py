@@ -9,6 +9,7 @@ from gateway.model.delivery import Delivery, DeliveryState
 from gateway.model.lifecycle import State
 from gateway.model.measurement import Measurement
 from gateway.model.message import MessageState
+from gateway.model.performed import PerformedState
 from gateway.model.station import Station
 from gateway.model.study import StudyState
 
@@ -198,6 +199,24 @@ def keyword_words(keyword: str) -> str:
         before_small = starts and keyword[at + 1 : at + 2].islower()
         spaced += f" {char}" if after_small or before_small else char
     return spaced
+
+
+def exam_words(state: PerformedState) -> str:
+    """What a machine tells of its exam."""
+    words = {PerformedState.IN_PROGRESS: "in progress", PerformedState.COMPLETED: "completed"}
+    return words.get(state, "given up")
+
+
+def asked_words(keys: Iterable[tuple[str, str]]) -> str:
+    """ "Modality US, Scheduled Station AE Title US1": what a machine searched by; a patient's values are not said."""
+    shown = []
+    for path, text in keys:
+        keyword = path.rpartition(".")[2]
+        is_open = any(word in keyword for word in ("Station", "Modality", "StartDate", "StartTime"))
+        day = read_day(text)
+        value = f" {day_words(day) if day else text}" if is_open else ""
+        shown.append(keyword_words(keyword) + value)
+    return ", ".join(shown) or "everything"
 
 
 def actor_words(actor: str) -> str:

@@ -25,9 +25,11 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 
+from gateway.dicom.answering import MODALITY_WORKLIST
 from gateway.dicom.elements import syntax_of
 from gateway.dicom.keys import Asked, read_keys
-from gateway.dicom.server import MODALITY_WORKLIST, VERIFICATION, DicomServer
+from gateway.dicom.negotiation import VERIFICATION
+from gateway.dicom.server import DicomServer
 from gateway.flow.ports import Ports
 
 BOTH: list[str | UID] = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]

@@ -3,14 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from zoneinfo import ZoneInfo
 
 import pytest
 from pydicom.dataset import Dataset
+from pynetdicom.dsutils import decode
 
-from gateway.dicom.identifier import answer, attributes_of
+from gateway.dicom import identifier
+from gateway.dicom.elements import IMPLICIT
+from gateway.dicom.identifier import attributes_of
 from gateway.dicom.keys import Asked
 from gateway.dicom.matching import agrees
+from gateway.model.ids import OrderId
 from gateway.model.order import Attributes, Order
 from gateway.model.worklist import Match
 
@@ -20,8 +25,14 @@ Ask = Callable[[Dataset], Asked]
 LONDON = ZoneInfo("Europe/London")
 
 
+def answer(attributes: Attributes, wanted: Asked, order_id: OrderId) -> Dataset:
+    """The answer as pydicom reads it."""
+    encoded = identifier.answer(attributes, wanted, order_id).encoded(IMPLICIT)
+    return decode(BytesIO(encoded), True, True)
+
+
 def _attributes(order: Order) -> Attributes:
-    return attributes_of(order, calling_ae="US9", zone=LONDON)
+    return attributes_of(order, station="US9", zone=LONDON)
 
 
 def test_an_order_whose_hour_is_open_starts_with_its_day(order_factory: Make) -> None:

@@ -13,8 +13,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 
+from gateway.dicom.access import Access, Admission
+from gateway.dicom.answering import MODALITY_WORKLIST
 from gateway.dicom.incoming import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
-from gateway.dicom.server import MODALITY_WORKLIST, VERIFICATION, DicomServer
+from gateway.dicom.limits import Limits
+from gateway.dicom.negotiation import VERIFICATION
+from gateway.dicom.server import DicomServer
 from gateway.flow.ports import Ports
 from gateway.model.errors import Unavailable
 from gateway.model.order import Order
@@ -23,6 +27,10 @@ from gateway.store import worklist
 Make = Callable[..., Order]
 Keys = Callable[..., Dataset]
 Objects = Callable[..., Dataset]
+
+
+def _limited(ports: Ports, limits: Limits) -> Access:
+    return Access(Admission(), limits, ports.clock)
 
 
 def _echo(peer: Any, port: int) -> int:
@@ -95,7 +103,12 @@ def test_close_ends_associations_and_threads(peer: Any) -> None:
 
 def test_too_many_associations_are_turned_away_and_then_welcome_again(ports: Ports, called: Any) -> None:
     server = DicomServer(
-        ports, ae_title="X", bind="127.0.0.1", worklist_port=0, storage_port=0, max_associations=1
+        ports,
+        ae_title="X",
+        bind="127.0.0.1",
+        worklist_port=0,
+        storage_port=0,
+        access=_limited(ports, Limits(associations=1)),
     )
     server.start()
     try:
@@ -137,7 +150,12 @@ def test_noise_does_not_end_the_listener(noise: str, peer: Any) -> None:
 
 def test_connections_that_say_nothing_count_only_while_they_last(ports: Ports) -> None:
     server = DicomServer(
-        ports, ae_title="X", bind="127.0.0.1", worklist_port=0, storage_port=0, max_associations=2
+        ports,
+        ae_title="X",
+        bind="127.0.0.1",
+        worklist_port=0,
+        storage_port=0,
+        access=_limited(ports, Limits(associations=2)),
     )
     server.start()
     try:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import socket
 import struct
 import time
@@ -28,7 +29,7 @@ from gateway.model.ids import Uid
 from gateway.model.lifecycle import State
 from gateway.model.order import Order
 from gateway.model.study import Instance, Study
-from gateway.store import orders, studies
+from gateway.store import aside, audit, orders, studies
 from gateway.store.database import Database
 
 Make = Callable[..., Order]
@@ -148,14 +149,24 @@ def test_a_repeat_is_success_and_changes_nothing(peer: Any, make_object: Objects
     assert len(_on_disk(ports)) == 1
 
 
-def test_other_content_under_the_same_uid_is_refused_and_the_first_stays(
+def test_other_content_under_the_same_uid_is_refused_and_kept_aside_once(
     peer: Any, make_object: Objects, ports: Ports
 ) -> None:
     assert peer.store(make_object()) == 0x0000
     before = _only(ports)
     assert peer.store(make_object(PatientName="Roe^Richard")) == 0xC001
+    assert peer.store(make_object(PatientName="Roe^Richard")) == 0xC001
     assert _only(ports) == before
-    assert _on_disk(ports) == [ports.files.path(before.path)]
+    with ports.database.read() as tx:
+        study = studies.of_uid(tx, Uid("1.2.3"))
+        assert study is not None
+        (kept_aside,) = aside.of_study(tx, study.id)
+        (event,) = audit.of_subject(tx, f"study:{study.id}")
+    assert (kept_aside.sop_uid, kept_aside.calling_ae) == ("1.2.3.4", "US1")
+    assert (event.actor, event.action) == ("dicom:US1", "object.set_aside")
+    beside = ports.files.path(kept_aside.path)
+    assert dcmread(beside).PatientName == "Roe^Richard"
+    assert sorted(_on_disk(ports)) == sorted([ports.files.path(before.path), beside])
 
 
 def _bytes(dataset: Dataset) -> bytes:
@@ -253,6 +264,38 @@ def test_a_full_disk_is_said_and_leaves_nothing(
         patch.setattr(os, "fsync", full)
         assert peer.store(make_object()) == 0xA700
     assert _on_disk(ports) == []
+    assert peer.store(make_object()) == 0x0000
+
+
+def test_a_disk_that_fills_within_an_object_is_said_and_leaves_nothing(
+    peer: Any, make_object: Objects, ports: Ports
+) -> None:
+    large = make_object()
+    large.PixelData = bytes(6_000_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, before[1]))  # the kernel refuses what is longer
+    try:
+        assert peer.store(large) == 0xA700
+        assert _on_disk(ports) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert peer.store(large) == 0x0000
+
+
+def test_a_folder_that_is_read_only_is_said_and_leaves_nothing(
+    peer: Any, make_object: Objects, ports: Ports
+) -> None:
+    root = ports.files.path("")
+    for folder in (root, ports.files.incoming):
+        folder.chmod(0o500)
+        if os.access(folder, os.W_OK):
+            folder.chmod(0o700)
+            pytest.skip("whoever runs this may write anywhere")
+        try:
+            assert peer.store(make_object()) == 0xA700
+        finally:
+            folder.chmod(0o700)
+        assert _on_disk(ports) == []
     assert peer.store(make_object()) == 0x0000
 
 

@@ -12,8 +12,11 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.dimse_primitives import C_CANCEL
 
 from gateway.dicom import identifier, worklist
+from gateway.dicom.answering import MODALITY_WORKLIST
+from gateway.dicom.identifier import Answer
 from gateway.dicom.keys import Asked
-from gateway.dicom.server import MODALITY_WORKLIST, DicomServer
+from gateway.dicom.profiles import Profile
+from gateway.dicom.server import DicomServer
 from gateway.flow.ports import Ports
 from gateway.model.ids import OrderId
 from gateway.model.lifecycle import State
@@ -209,11 +212,11 @@ def test_cancel_ends_the_answers(
         order_factory(accession=f"A{number}")
     given: list[int] = []
 
-    def answer_slowly(attributes: Attributes, asked: Asked, order_id: OrderId) -> Dataset:
+    def answer_slowly(attributes: Attributes, asked: Asked, order_id: OrderId, profile: Profile) -> Answer:
         given.append(order_id)
         if len(given) == 2:
             assert _until(lambda: any(a.dimse.cancel_req for a in peer.server._entity.active_associations))
-        return identifier.answer(attributes, asked, order_id)
+        return identifier.answer(attributes, asked, order_id, profile)
 
     monkeypatch.setattr(worklist, "answer", answer_slowly)
     with peer.associated() as association:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from gateway.checks import check_setup
-from gateway.sections import Mappings, Store
+from gateway.sections import Mappings, Station, Store
 from gateway.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -35,3 +35,13 @@ def test_a_faulty_module_is_trouble(tmp_path: Path) -> None:
     (mappings / "bad.yaml").write_text("mapping: bad\nsauce: hl7v2\n", encoding="utf-8")
     found = check_setup(_settings(tmp_path, mappings))
     assert "bad.yaml:2:1" in found.troubles["mappings"]
+
+
+def test_a_station_with_an_unknown_profile_is_a_fault(tmp_path: Path) -> None:
+    settings = Settings(
+        store=Store(url=f"sqlite:///{tmp_path}/gateway.db", files=tmp_path),
+        stations=(Station(ae_title="US1", profile="ge-logik"),),
+        mappings=Mappings(folder=ROOT / "mappings"),
+    )
+    expected = "stations: US1: 'ge-logik' is no machine profile in use; did you mean 'ge-logiq'?"
+    assert check_setup(settings).troubles["machines"] == expected

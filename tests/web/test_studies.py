@@ -9,7 +9,7 @@ from gateway.model.measurement import Measurement
 from gateway.model.order import Order
 from gateway.model.study import StudyState
 from gateway.model.user import Role
-from gateway.store import audit, studies
+from gateway.store import aside, audit, studies
 
 if TYPE_CHECKING:
     from tests.web.conftest import Machine
@@ -86,3 +86,17 @@ async def test_a_technologist_completes_a_study(
     assert "complete it now" not in page
     with ports.database.read() as tx:
         assert studies.show(tx, sent.study).state is StudyState.COMPLETE
+
+
+async def test_an_object_kept_aside_is_told(
+    ports: Ports, visitor: Visitor, order_factory: Orders, machine: "Machine"
+) -> None:
+    sent = machine.send(order_factory())
+    async with visitor(Role.VIEWER) as client:
+        assert "kept aside" not in (await client.get(f"/studies/{sent.study}")).text
+        with ports.database.write() as tx:
+            uid = studies.instance(tx, sent.instance).sop_uid
+            stored = studies.StoredFile(path="aside/x.dcm", size=1, sha256="0" * 64)
+            aside.add(tx, uid, stored, calling_ae="US2", at=ports.clock())
+        page = (await client.get(f"/studies/{sent.study}")).text
+    assert "1 object came under the UID of another image with other content, and was kept aside" in page
