@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, insert, select, union_all, update
 
 from gateway.model.errors import Conflict, NotFound
 from gateway.model.ids import MessageId, OrderId, PatientRow, Uid
@@ -226,9 +226,13 @@ def _values(order: Order, local: tuple[str, str] | None) -> dict[str, Any]:
 
 @cache
 def _known_as(names: tuple[str, ...], *, will_change: bool) -> "Select[Any]":
-    """The orders of a source that carry one of the numbers with those names."""
-    numbers = or_(*(orders.c[name] == bindparam(name) for name in names))
-    return _in_order(_JOINED.where(orders.c.source == bindparam("source"), numbers), will_change=will_change)
+    """The orders of a source that carry one of the numbers with those names.
+
+    Each number is looked up by itself: given them all at once, SQLite reads every order of the source.
+    """
+    source = orders.c.source == bindparam("source")
+    each = (select(orders.c.id).where(source, orders.c[name] == bindparam(name)) for name in names)
+    return _in_order(_JOINED.where(orders.c.id.in_(union_all(*each))), will_change=will_change)
 
 
 def _in_order(query: "Select[Any]", *, will_change: bool) -> "Select[Any]":

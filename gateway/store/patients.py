@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.model.ids import PatientRow
@@ -13,7 +13,11 @@ from gateway.store.database import Tx
 from gateway.store.tables import patients
 
 # Built once: building a statement takes longer than running it.
-_NAMED = select(patients).where(patients.c.patient_id == bindparam("named")).order_by(patients.c.id)
+# The index holds those with an identifier; SQLite takes it only where the statement itself leaves out the others.
+_IDENTIFIED = patients.c.patient_id != literal_column("''")
+_NAMED = (
+    select(patients).where(patients.c.patient_id == bindparam("named"), _IDENTIFIED).order_by(patients.c.id)
+)
 _OF_IDENTITY = _NAMED.where(patients.c.issuer == bindparam("of_issuer"))
 _OF_ROW = select(patients).where(patients.c.id == bindparam("of_row"))
 _WRITE = update(patients).where(patients.c.id == bindparam("of_row"))

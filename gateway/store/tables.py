@@ -156,6 +156,7 @@ orders = Table(
     Index(None, "patient_row"),
     Index(None, "source", "filler"),
     Index(None, "source", "placer"),
+    Index(None, "source", "accession"),
     Index(None, "source", "service_request"),
     Index(None, "message_id"),
 )

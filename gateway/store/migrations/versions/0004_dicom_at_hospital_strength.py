@@ -196,6 +196,12 @@ def _set_aside() -> None:
         batch_op.create_index(batch_op.f("ix_set_aside_study_row"), ["study_row"], unique=False)
 
 
+def _numbers() -> None:
+    """An order is looked up by its sender's accession number for every message."""
+    with op.batch_alter_table("orders", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_orders_source_accession"), ["source", "accession"], unique=False)
+
+
 def upgrade() -> None:
     """Columns, tables and indexes."""
     _receipts()
@@ -206,3 +212,4 @@ def upgrade() -> None:
     _performed_objects()
     _commitments()
     _set_aside()
+    _numbers()
