@@ -1,7 +1,9 @@
 """What many rooms' tests stand on: a store, a clock, ports, and orders made through the store."""
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -36,6 +38,12 @@ LONDON = ZoneInfo("Europe/London")
 
 OrderFactory = Callable[..., Order]
 
+# pynetdicom installs programs beside Python under the names of DCMTK's, which the tests mean.
+os.environ["PATH"] = os.pathsep.join(
+    folder
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if not folder or Path(folder) != Path(sys.executable).parent
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_ARGUMENTS = [
