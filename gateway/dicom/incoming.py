@@ -32,6 +32,7 @@ IMPLEMENTATION_CLASS_UID: Final = "2.25.83483152035376490018367982943159325517"
 IMPLEMENTATION_VERSION: Final = "ORDER_GATEWAY"
 _MAX_IN_MEMORY = 4 * 1024 * 1024
 _BUFFER = 1024 * 1024
+_WAIT_S = 0.01  # the association's thread then looks whether the gateway ends
 
 
 class IncomingObject:
@@ -148,6 +149,13 @@ class Intake(DIMSEServiceProvider):
             message.data_set = IncomingData(lambda: self._begin(message))
             self.message = message
         super().receive_primitive(primitive)
+
+    def get_msg(self, block: bool = False) -> Any:
+        """The next message and its context; a pair of None when there is none, which is waited for a moment."""
+        try:
+            return self.msg_queue.get(timeout=self.dimse_timeout if block else _WAIT_S)
+        except queue.Empty:
+            return None, None
 
     def send_msg(self, primitive: Any, context_id: int) -> None:
         """The message is sent whole: reports are sent by other threads than answers."""

@@ -31,7 +31,7 @@ from gateway.dicom.limits import MAX_PDU, Limits
 from gateway.dicom.negotiation import VERIFICATION, Gate, storage_levels
 from gateway.dicom.notebook import Notebook
 from gateway.dicom.storage import store
-from gateway.dicom.wire import watch
+from gateway.dicom.wire import Wire, watch
 from gateway.dicom.worklist import Rules, find
 from gateway.flow.ports import Ports
 from gateway.flow.seen import record
@@ -276,6 +276,8 @@ def _closed(event: Event) -> None:
     association: Association = event.assoc
     if isinstance(association.dimse, Intake):
         association.dimse.end()
+    if isinstance(association.dul, Wire):
+        association.dul.end()
     if association.requestor.primitive is None:
         # Its thread still waits for a request that cannot come any more, and would count as an association till then.
         nothing: Any = None
