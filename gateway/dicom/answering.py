@@ -4,7 +4,6 @@ The peer library would decode and print each identifier, encode each command set
 Source: DICOM PS3.7 9.3.2.2, PS3.8 9.3.5.1 and annex E.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -13,22 +12,15 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
 from pynetdicom.events import Event
-from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import BasicWorklistManagementServiceClass
 
 from gateway.dicom import status
+from gateway.dicom.command import COMMAND, DATA, find_response, fragments, packed, pdu
 from gateway.dicom.incoming import Intake
 from gateway.dicom.machines import Machines
 
 MODALITY_WORKLIST: Final = "1.2.840.10008.5.1.4.31"
-
-_C_FIND_RSP: Final = 0x8020
-_HAS_DATA: Final = 0x0001
-_NO_DATA: Final = 0x0101
-_PDV_HEADER: Final = 6  # bytes: item length, context, control. Source: DICOM PS3.8 9.3.5.1, E.2
-_COMMAND, _LAST = 0x01, 0x02
-_MAX_COMMENT = 64  # Error Comment is LO. Source: DICOM PS3.7 E.1-1
 
 
 def offer(event: Event, machines: Machines) -> None:
@@ -71,62 +63,16 @@ class WorklistProvider(BasicWorklistManagementServiceClass):
     def _send(self, request: C_FIND, context: PresentationContext, response: Response) -> None:
         number = context.context_id or 0
         largest = self.assoc.dimse.maximum_pdu_size
-        command = command_set(request.MessageID or 0, str(request.AffectedSOPClassUID), response)
-        values = list(fragments(command, _COMMAND, largest))
+        command = find_response(
+            request.MessageID or 0,
+            str(request.AffectedSOPClassUID),
+            response.code,
+            has_identifier=response.identifier is not None,
+            comment=response.comment,
+        )
+        values = list(fragments(command, COMMAND, largest))
         if response.identifier is not None:
-            values += fragments(response.identifier, 0, largest)
+            values += fragments(response.identifier, DATA, largest)
         intake = self.assoc.dimse
         assert isinstance(intake, Intake)  # since the connection opened
-        intake.send_values(_pdu(number, group) for group in packed(values, largest))
-
-
-def _pdu(context_id: int, values: list[bytes]) -> P_DATA:
-    primitive = P_DATA()
-    primitive.presentation_data_value_list.extend((context_id, value) for value in values)
-    return primitive
-
-
-def command_set(message_id: int, sop_class: str, response: Response) -> bytes:
-    """The command set of a C-FIND response. Source: DICOM PS3.7 table 9.3-3."""
-    has_data = _HAS_DATA if response.identifier is not None else _NO_DATA
-    elements = (
-        _element(0x0002, _padded(sop_class.encode("ascii"), b"\0"))
-        + _element(0x0100, struct.pack("<H", _C_FIND_RSP))
-        + _element(0x0120, struct.pack("<H", message_id))
-        + _element(0x0800, struct.pack("<H", has_data))
-        + _element(0x0900, struct.pack("<H", response.code))
-    )
-    if response.comment:
-        comment = response.comment[:_MAX_COMMENT].replace("\\", "/").encode("ascii", "replace")
-        elements += _element(0x0902, _padded(comment, b" "))
-    return _element(0x0000, struct.pack("<I", len(elements))) + elements
-
-
-def fragments(message: bytes, kind: int, largest: int) -> Iterator[bytes]:
-    """The presentation data values of a command set or data set, for PDUs of at most `largest` bytes (0: any size)."""
-    room = max(largest - _PDV_HEADER, 1) if largest else max(len(message), 1)
-    for start in range(0, max(len(message), 1), room):
-        last = _LAST if start + room >= len(message) else 0
-        yield bytes((kind | last,)) + message[start : start + room]
-
-
-def packed(values: list[bytes], largest: int) -> Iterator[list[bytes]]:
-    """The values in groups that fit a PDU each."""
-    group: list[bytes] = []
-    size = 0
-    for value in values:
-        needed = len(value) + _PDV_HEADER - 1
-        if group and largest and size + needed > largest:
-            yield group
-            group, size = [], 0
-        group.append(value)
-        size += needed
-    yield group
-
-
-def _element(number: int, value: bytes) -> bytes:
-    return struct.pack("<HHI", 0x0000, number, len(value)) + value
-
-
-def _padded(value: bytes, pad: bytes) -> bytes:
-    return value + pad * (len(value) % 2)
+        intake.send_values(pdu(number, group) for group in packed(values, largest))

@@ -22,11 +22,12 @@ from typing import Any, Final
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import N_ACTION, N_EVENT_REPORT
+from pynetdicom.dimse_primitives import C_STORE, N_ACTION, N_EVENT_REPORT
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import P_DATA
 
 from gateway.dicom.access import MAX_AE_TITLE
+from gateway.dicom.command import COMMAND, fragments, packed, pdu, store_response
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.83483152035376490018367982943159325517"
 IMPLEMENTATION_VERSION: Final = "ORDER_GATEWAY"
@@ -159,10 +160,25 @@ class Intake(DIMSEServiceProvider):
 
     def send_msg(self, primitive: Any, context_id: int) -> None:
         """The message is sent whole: reports are sent by other threads than answers."""
+        if isinstance(primitive, C_STORE):
+            self._send_stored(primitive, context_id)
+            return
         with self._sending:
             super().send_msg(primitive, context_id)
         if isinstance(primitive, N_ACTION):
             self.is_idle.set()
+
+    def _send_stored(self, response: C_STORE, context_id: int) -> None:
+        command = store_response(
+            response.MessageIDBeingRespondedTo or 0,
+            str(response.AffectedSOPClassUID or ""),
+            str(response.AffectedSOPInstanceUID or ""),
+            response.Status or 0,
+            str(response.ErrorComment or ""),
+        )
+        largest = self.maximum_pdu_size
+        groups = packed(list(fragments(command, COMMAND, largest)), largest)
+        self.send_values(pdu(context_id, group) for group in groups)
 
     def send_values(self, pdus: Iterable[P_DATA]) -> None:
         """The PDUs of one message are sent one after the other, as `send_msg` sends those of its own."""

@@ -37,6 +37,7 @@ _ADD = insert(orders).returning(orders.c.id)
 _NAME_STEP = update(orders).where(orders.c.id == bindparam("of_id"))
 _SAVE = update(orders).where(orders.c.id == bindparam("of_id"), orders.c.version == bindparam("of_version"))
 _SHOW = _JOINED.where(orders.c.id == bindparam("of_id"))
+_OF_STUDY = _JOINED.where(orders.c.study_uid == bindparam("of_uid")).order_by(orders.c.id)
 
 
 def joined() -> "Select[Any]":
@@ -104,7 +105,7 @@ def of_accession(tx: Tx, accession: str) -> tuple[Order, ...]:
 
 def of_study(tx: Tx, study_uid: Uid) -> tuple[Order, ...]:
     """Every order whose images belong to that study, oldest first."""
-    return _all(tx, orders.c.study_uid == study_uid)
+    return tuple(read_order(row) for row in tx.connection.execute(_OF_STUDY, {"of_uid": study_uid}))
 
 
 def of_message(tx: Tx, message_id: MessageId) -> tuple[Order, ...]:

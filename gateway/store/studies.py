@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from gateway.model.errors import NotFound
 from gateway.model.ids import InstanceId, OrderId, SeriesId, StudyId, Uid
@@ -14,6 +14,20 @@ from gateway.model.study import Instance, PictureState, Received, Series, Study,
 from gateway.store import changes
 from gateway.store.database import Tx
 from gateway.store.tables import instances, measurements, series, studies
+
+# Built once: building a statement takes longer than running it.
+_KNOWN = select(instances.c.path, instances.c.size, instances.c.sha256).where(
+    instances.c.sop_uid == bindparam("of_uid")
+)
+_HEAD = select(studies).where(studies.c.id == bindparam("of_id"))
+_STUDY = select(studies.c.id).where(studies.c.study_uid == bindparam("of_uid"))
+_WRITE_STUDY = update(studies).where(studies.c.id == bindparam("of_id"))
+_ADD_STUDY = insert(studies).returning(studies.c.id)
+_SERIES = select(series.c.id).where(
+    series.c.study_row == bindparam("of_study"), series.c.series_uid == bindparam("of_uid")
+)
+_ADD_SERIES = insert(series).returning(series.c.id)
+_ADD_INSTANCE = insert(instances).inline()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +41,7 @@ class StoredFile:
 
 def known(tx: Tx, sop_uid: Uid) -> StoredFile | None:
     """The file of the instance with that UID, None when it is new."""
-    row = tx.connection.execute(select(instances).where(instances.c.sop_uid == sop_uid)).one_or_none()
+    row = tx.connection.execute(_KNOWN, {"of_uid": sop_uid}).one_or_none()
     return StoredFile(path=row.path, size=row.size, sha256=row.sha256) if row is not None else None
 
 
@@ -35,21 +49,20 @@ def add(tx: Tx, received: Received, stored: StoredFile, started: datetime | None
     """The instance is stored, and its series and study when they are new. The study awaits more again."""
     tx.lock(f"study {received.study_uid}")
     study_id = _study(tx, received, started, at)
-    tx.connection.execute(
-        insert(instances).values(
-            series_row=_series(tx, study_id, received),
-            sop_uid=received.sop_uid,
-            sop_class=received.sop_class,
-            transfer_syntax=received.transfer_syntax,
-            number=received.instance_number,
-            frames=received.frames,
-            path=stored.path,
-            size=stored.size,
-            sha256=stored.sha256,
-            picture=PictureState.PENDING,
-            received_at=at,
-        )
-    )
+    values = {
+        "series_row": _series(tx, study_id, received),
+        "sop_uid": received.sop_uid,
+        "sop_class": received.sop_class,
+        "transfer_syntax": received.transfer_syntax,
+        "number": received.instance_number,
+        "frames": received.frames,
+        "path": stored.path,
+        "size": stored.size,
+        "sha256": stored.sha256,
+        "picture": PictureState.PENDING,
+        "received_at": at,
+    }
+    tx.connection.execute(_ADD_INSTANCE, values)
     changes.note(tx, "study", study_id, at)
     return study_id
 
@@ -123,7 +136,7 @@ def show(tx: Tx, study_id: StudyId) -> Study:
 
 def head(tx: Tx, study_id: StudyId) -> Study:
     """The study without its series and measurements, however many it has. The study must be there."""
-    row = tx.connection.execute(select(studies).where(studies.c.id == study_id)).one()
+    row = tx.connection.execute(_HEAD, {"of_id": study_id}).one()
     return _read_study(row, [], [])
 
 
@@ -165,45 +178,44 @@ def instance(tx: Tx, instance_id: InstanceId) -> Instance:
 
 
 def _study(tx: Tx, received: Received, started: datetime | None, at: datetime) -> StudyId:
-    found = tx.connection.execute(select(studies.c.id).where(studies.c.study_uid == received.study_uid))
-    study_id: int | None = found.scalar_one_or_none()
-    if study_id is not None:
+    found: int | None = tx.connection.execute(_STUDY, {"of_uid": received.study_uid}).scalar_one_or_none()
+    if found is not None:
         values = {"last_at": at, "state": StudyState.RECEIVING}
-        tx.connection.execute(update(studies).where(studies.c.id == study_id).values(values))
-        return StudyId(study_id)
-    row = insert(studies).values(
-        study_uid=received.study_uid,
-        state=StudyState.RECEIVING,
-        accession=received.accession,
-        patient_id=received.patient_id,
-        issuer=received.issuer,
-        patient_name=received.patient_name,
-        birth_date=received.birth_date,
-        sex=received.sex,
-        study_id=received.study_id,
-        started=started,
-        study_date=received.study_date,
-        description=received.study_description,
-        calling_ae=received.calling_ae,
-        first_at=at,
-        last_at=at,
-    )
-    return StudyId(tx.connection.execute(row.returning(studies.c.id)).scalar_one())
+        tx.connection.execute(_WRITE_STUDY, {"of_id": found, **values})
+        return StudyId(found)
+    new = {
+        "study_uid": received.study_uid,
+        "state": StudyState.RECEIVING,
+        "accession": received.accession,
+        "patient_id": received.patient_id,
+        "issuer": received.issuer,
+        "patient_name": received.patient_name,
+        "birth_date": received.birth_date,
+        "sex": received.sex,
+        "study_id": received.study_id,
+        "started": started,
+        "study_date": received.study_date,
+        "description": received.study_description,
+        "calling_ae": received.calling_ae,
+        "first_at": at,
+        "last_at": at,
+    }
+    return StudyId(tx.connection.execute(_ADD_STUDY, new).scalar_one())
 
 
 def _series(tx: Tx, study_id: StudyId, received: Received) -> SeriesId:
-    same = (series.c.study_row == study_id) & (series.c.series_uid == received.series_uid)
-    found: int | None = tx.connection.execute(select(series.c.id).where(same)).scalar_one_or_none()
+    same = {"of_study": study_id, "of_uid": received.series_uid}
+    found: int | None = tx.connection.execute(_SERIES, same).scalar_one_or_none()
     if found is not None:
         return SeriesId(found)
-    row = insert(series).values(
-        study_row=study_id,
-        series_uid=received.series_uid,
-        modality=received.modality,
-        number=received.series_number,
-        description=received.series_description,
-    )
-    return SeriesId(tx.connection.execute(row.returning(series.c.id)).scalar_one())
+    new = {
+        "study_row": study_id,
+        "series_uid": received.series_uid,
+        "modality": received.modality,
+        "number": received.series_number,
+        "description": received.series_description,
+    }
+    return SeriesId(tx.connection.execute(_ADD_SERIES, new).scalar_one())
 
 
 def _read(tx: Tx, condition: Any) -> tuple[Study, ...]:

@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -162,12 +163,13 @@ def test_connections_that_say_nothing_count_only_while_they_last(ports: Ports) -
         silent = [socket.create_connection(("127.0.0.1", server.worklist_port)) for _ in range(4)]
         for connection in silent:
             connection.close()
-        for thread in threading.enumerate():
-            if "Acceptor" in thread.name:
-                thread.join(10)
         ae = AE("US1")
         ae.add_requested_context(VERIFICATION)
+        until = time.monotonic() + 10
         association = ae.associate("127.0.0.1", server.worklist_port)
+        while not association.is_established and time.monotonic() < until:
+            time.sleep(0.1)  # the server has still to see that they are gone
+            association = ae.associate("127.0.0.1", server.worklist_port)
         assert association.is_established
         association.release()
     finally:
