@@ -31,6 +31,7 @@ from gateway.dicom.incoming import (
     Intake,
     calling_ae,
 )
+from gateway.dicom.machines import Machines
 from gateway.flow.commit import request_commitment
 from gateway.flow.ports import Ports
 from gateway.model.commitment import Failure, Reference, Report, Request
@@ -139,16 +140,25 @@ class Reporter:
     """Tells machines what is kept."""
 
     def __init__(
-        self, ae_title: str, places: Mapping[str, Place], associations: Callable[[], Iterable[Association]]
+        self,
+        ae_title: str,
+        places: Mapping[str, Place],
+        associations: Callable[[], Iterable[Association]],
+        machines: Machines,
     ) -> None:
         """`places` by the AE title of the machine; `associations` gives those that machines have open now."""
+        self._machines = machines
         self._ae_title = ae_title
         self._places = places
         self._associations = associations
 
     def tell(self, report: Report) -> None:
-        """The machine knows. Raises Unavailable when it cannot be told now, Refused when it refuses the report."""
-        for association, intake, context in self._open(report):
+        """The machine knows. Raises Unavailable when it cannot be told now, Refused when it refuses the report.
+
+        Its profile says where it listens: on its own association, on a new one, or on both.
+        """
+        awaited = self._machines.choose(report.request.peer).commitment_association
+        for association, intake, context in self._open(report) if awaited != "new" else ():
             intake.is_idle.wait(_ANSWER_S)
             answer = intake.report(_event(report, context), context.context_id or 1, _ANSWER_S)
             if answer is not None:
@@ -157,6 +167,8 @@ class Reporter:
             log.warning("commitment.not_answered", extra={"peer": report.request.peer})
             if association.is_established:
                 continue
+        if awaited == "same":
+            raise Unavailable("the machine listens on its own association alone, and has none open")
         self._tell_anew(report)
 
     def _open(self, report: Report) -> Iterator[tuple[Association, Intake, PresentationContext]]:

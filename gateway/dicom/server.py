@@ -101,7 +101,9 @@ class DicomServer:
             (evt.EVT_N_SET, mpps.change, [ports]),
         ]
         self._entity = _entity(ae_title)
-        self._reporter = Reporter(ae_title, places or {}, lambda: self._entity.active_associations)
+        self._reporter = Reporter(
+            ae_title, places or {}, lambda: self._entity.active_associations, rules.machines
+        )
 
     @property
     def worklist_port(self) -> int:

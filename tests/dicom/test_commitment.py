@@ -2,19 +2,26 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
+from pynetdicom.dsutils import decode, encode
 from pynetdicom.events import Event
 
 from gateway.dicom.commitment import COMMITMENT, INSTANCE, Place
+from gateway.dicom.machines import Machines
 from gateway.dicom.server import DicomServer
+from gateway.dicom.worklist import Rules
 from gateway.flow.commit import report_due
 from gateway.flow.ports import Ports
 from gateway.model.commitment import CommitmentState
@@ -161,6 +168,75 @@ def test_a_machine_that_left_is_told_on_a_new_association(
     assert _state(ports) is CommitmentState.TOLD
 
 
+@pytest.mark.parametrize(("awaited", "where"), [("new", "there"), ("same", "here"), ("any", "here")])
+def test_a_machine_is_told_where_its_profile_says_it_listens(
+    ports: Ports, make_object: Objects, tmp_path: Path, awaited: str, where: str
+) -> None:
+    folder = tmp_path / "machines"
+    folder.mkdir()
+    (folder / "ours.yaml").write_text(
+        f"profile: ours\nabout: a machine of the test\ndetect:\n  calling_ae: [US1]\n"
+        f"expect:\n  # Source: this test.\n  commitment_association: {awaited}\n",
+        encoding="utf-8",
+    )
+    here, there = _Machine(), _Machine()
+    with there.listening() as port:
+        server = DicomServer(
+            ports,
+            ae_title="STORESCP",
+            bind="127.0.0.1",
+            worklist_port=0,
+            storage_port=0,
+            places={"US1": Place(host="127.0.0.1", port=port)},
+            rules=Rules(machines=Machines(folder, {})),
+        )
+        server.start()
+        try:
+            with here.calling(server) as association:
+                assert association.send_c_store(make_object("1.2.3.4")).Status == 0x0000
+                assert _ask(association, _asking((SECONDARY_CAPTURE, "1.2.3.4"))) == 0x0000
+                report_due(ports, server.tell)
+                told = {"here": here, "there": there}[where]
+                assert told.came.wait(10)
+        finally:
+            server.close()
+    assert len(here.told) + len(there.told) == 1
+    assert _state(ports) is CommitmentState.TOLD
+
+
+def test_a_machine_that_listens_on_its_own_association_alone_waits_for_it(
+    ports: Ports, make_object: Objects, tmp_path: Path
+) -> None:
+    folder = tmp_path / "machines"
+    folder.mkdir()
+    (folder / "ours.yaml").write_text(
+        "profile: ours\nabout: a machine of the test\ndetect:\n  calling_ae: [US1]\n"
+        "expect:\n  # Source: this test.\n  commitment_association: same\n",
+        encoding="utf-8",
+    )
+    machine = _Machine()
+    with machine.listening() as port:
+        server = DicomServer(
+            ports,
+            ae_title="STORESCP",
+            bind="127.0.0.1",
+            worklist_port=0,
+            storage_port=0,
+            places={"US1": Place(host="127.0.0.1", port=port)},
+            rules=Rules(machines=Machines(folder, {})),
+        )
+        server.start()
+        try:
+            with machine.calling(server) as association:
+                assert _ask(association, _asking((SECONDARY_CAPTURE, "1.2.3.4"))) == 0x0000
+            association.join(10)
+            report_due(ports, server.tell)
+        finally:
+            server.close()
+    assert machine.told == []
+    assert _state(ports) is CommitmentState.PENDING
+
+
 def test_a_machine_that_cannot_be_reached_is_told_later_even_after_a_restart(
     ports: Ports, server: DicomServer, clock: Any
 ) -> None:
@@ -191,6 +267,39 @@ def test_another_machine_is_not_told(ports: Ports, server: DicomServer) -> None:
     assert _state(ports) is CommitmentState.PENDING
 
 
+def _store(association: Association, dataset: Dataset, machine: _Machine) -> int:
+    """The status of a C-STORE, reports answered until it comes."""
+    request = C_STORE()
+    request.MessageID, request.Priority = 7, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    (context,) = (one for one in association.accepted_contexts if one.abstract_syntax == dataset.SOPClassUID)
+    syntax = UID(context.transfer_syntax[0])
+    request.DataSet = BytesIO(encode(dataset, syntax.is_implicit_VR, syntax.is_little_endian) or b"")
+    association.dimse.send_msg(request, context.context_id or 0)
+    answer = None
+    while not isinstance(answer, C_STORE):
+        answer = _next(association, machine)
+    return int(answer.Status or 0)
+
+
+def _next(association: Association, machine: _Machine) -> Any:
+    """The next message; None where it was a report, which is answered."""
+    context, message = association.dimse.get_msg(block=True)
+    assert message is not None
+    if not isinstance(message, N_EVENT_REPORT):
+        return message
+    syntax = UID(association._accepted_cx[context or 0].transfer_syntax[0])
+    assert message.EventInformation is not None
+    told = decode(message.EventInformation, syntax.is_implicit_VR, syntax.is_little_endian)
+    machine.told.append((message.EventTypeID or 0, told))
+    heard = N_EVENT_REPORT()
+    heard.MessageIDBeingRespondedTo, heard.Status = message.MessageID, 0
+    heard.AffectedSOPClassUID = message.AffectedSOPClassUID
+    heard.AffectedSOPInstanceUID = message.AffectedSOPInstanceUID
+    association.dimse.send_msg(heard, context or 0)
+    return None
+
+
 def test_requests_are_served_while_a_report_is_under_way(
     ports: Ports, server: DicomServer, make_object: Objects
 ) -> None:
@@ -200,10 +309,16 @@ def test_requests_are_served_while_a_report_is_under_way(
             transaction = f"2.25.{number}"
             asked = _asking((SECONDARY_CAPTURE, f"1.2.3.{number}"), transaction=transaction)
             assert _ask(association, asked) == 0x0000
+        # Below the library's own calls: those take a report that comes while they wait for the answer.
+        association._reactor_checkpoint.clear()
+        time.sleep(0.1)  # its own reader stands still now
         reporting = threading.Thread(target=report_due, args=(ports, server.tell))
         reporting.start()
         for number in range(5):
-            assert association.send_c_store(make_object(f"1.2.3.{number}")).Status == 0x0000
+            assert _store(association, make_object(f"1.2.3.{number}"), machine) == 0x0000
+        while len(machine.told) < 5 and reporting.is_alive():
+            _next(association, machine)
+        association._reactor_checkpoint.set()
         reporting.join(30)
     assert len(machine.told) == 5
 

@@ -63,6 +63,45 @@ def test_no_acknowledged_order_is_lost_or_doubled_when_the_gateway_is_killed(
     assert gateway.say_hl7(order(taken[0], patient_id=f"M{taken[0]}"))[0].count(b"MSA|AA|") == 1
 
 
+def test_messages_answered_before_they_are_mapped_survive_a_kill_and_are_mapped_once(
+    serve: Callable[..., Any], order: Callable[..., bytes]
+) -> None:
+    (port,) = _free(1)
+    gateway = serve(f'[hl7.listeners.fast]\nport = {port}\nack = "after-commit"\n')
+    taken: list[str] = []
+
+    def say(message: bytes) -> list[bytes]:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            return [_ask(connection, message)]
+
+    senders = [threading.Thread(target=_push, args=(say, order, sender, taken)) for sender in range(4)]
+    for sender in senders:
+        sender.start()
+    time.sleep(1.0)
+    gateway.kill()
+    for sender in senders:
+        sender.join()
+    database = gateway.config.parent / "gateway.db"
+    _, mapped = _stored(database)
+    assert len(taken) > 5
+    assert set(taken) - set(mapped), "everything was mapped before the kill"
+    gateway.start()
+    until = time.monotonic() + 60
+    while not set(taken) <= set(mapped) and time.monotonic() < until:
+        time.sleep(0.2)
+        _, mapped = _stored(database)
+    assert set(taken) <= set(mapped)
+    assert len(mapped) == len(set(mapped))
+
+
+def _free(count: int) -> list[int]:
+    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports: list[int] = [one.getsockname()[1] for one in opened]
+    for one in opened:
+        one.close()
+    return ports
+
+
 def _ask(connection: socket.socket, message: bytes) -> bytes:
     connection.sendall(b"\x0b" + message + b"\x1c\r")
     received = b""
