@@ -72,7 +72,7 @@ def test_without_once_the_machines_go_on_until_interrupted(tmp_path: Path) -> No
     command = [sys.executable, "-m", "gateway.cli", "demo", "--port-base", str(first)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
-        cwd=tmp_path, env=environment,
+        cwd=tmp_path, env=environment, preexec_fn=_hear_interrupts,  # noqa: PLW1509 - it takes no lock
     ) as playing:  # fmt: skip
         said = _Said(playing)
         try:
@@ -102,6 +102,11 @@ def test_counted_ports_follow_one_another() -> None:
     places = demo_places.counted_places(7000)
     ports = [places.http, places.hl7, places.worklist, places.storage, places.ehr]
     assert ports == [7000, 7001, 7002, 7003, 7004]
+
+
+def _hear_interrupts() -> None:
+    """In the child: whoever started the tests in the background may have made them deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class _Said:
