@@ -47,7 +47,13 @@ class WorklistProvider(BasicWorklistManagementServiceClass):
     """The worklist service on one association; the handler of EVT_C_FIND gives its responses."""
 
     def SCP(self, req: C_FIND | C_GET | C_MOVE, context: PresentationContext) -> None:  # noqa: N802 (its own name)
-        """Every response the handler gives is sent, and a Success at the end where it gave no other end."""
+        """Every response the handler gives is sent, and a Success at the end where it gave no other end.
+
+        An association that is not the gateway's own, of a simulated archive say, is served by the library.
+        """
+        if not isinstance(self.assoc.dimse, Intake):
+            super().SCP(req, context)
+            return
         parameters = {"request": req, "context": context.as_tuple, "_is_cancelled": self.is_cancelled}
         assert isinstance(req, C_FIND)  # nothing else is offered
         responses: Iterator[Response] | None = evt.trigger(self.assoc, evt.EVT_C_FIND, parameters)
