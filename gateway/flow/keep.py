@@ -16,6 +16,7 @@ from gateway.model.order import Order
 from gateway.model.study import Received, Study
 from gateway.store import aside, audit, orders, performed, studies
 from gateway.store.database import Tx
+from gateway.store.files import Settling
 
 
 class Outcome(StrEnum):
@@ -37,13 +38,13 @@ def keep(ports: Ports, received: Received, written: Path, *, sha256: str, size: 
     """
     stored = studies.StoredFile(path="", size=size, sha256=sha256)
     try:
-        ports.files.settle(written)
+        settling = ports.files.settle(written)
         with ports.database.write() as tx:
             tx.lock(f"study {received.study_uid}")
             known = studies.known(tx, received.sop_uid)
             if known is not None:
-                return _again(tx, ports, received, written, known, stored)
-            _file(tx, ports, received, written, stored)
+                return _again(tx, ports, received, written, settling, known, stored)
+            _file(tx, ports, received, written, settling, stored)
         return Outcome.NEW
     finally:
         written.unlink(missing_ok=True)
@@ -54,19 +55,28 @@ def _again(
     ports: Ports,
     received: Received,
     written: Path,
+    settling: Settling,
     known: studies.StoredFile,
     stored: studies.StoredFile,
 ) -> Outcome:
     if known.sha256 != stored.sha256:
         if not aside.is_known(tx, received.sop_uid, stored.sha256):
-            _set_aside(tx, ports, received, written, stored)
+            _set_aside(tx, ports, received, written, settling, stored)
         return Outcome.DIFFERENT
     if not ports.files.path(known.path).exists():  # lost from the disk, and the machine still has it
         ports.files.keep(written, received.study_uid, received.sop_uid)
+        settling.wait()
     return Outcome.REPEAT
 
 
-def _set_aside(tx: Tx, ports: Ports, received: Received, written: Path, stored: studies.StoredFile) -> None:
+def _set_aside(
+    tx: Tx,
+    ports: Ports,
+    received: Received,
+    written: Path,
+    settling: Settling,
+    stored: studies.StoredFile,
+) -> None:
     """The object stands aside for a person to look at: which of the two is right, no machine can say."""
     at = ports.clock()
     path = ports.files.keep_aside(written, received.sop_uid, stored.sha256)
@@ -81,12 +91,20 @@ def _set_aside(tx: Tx, ports: Ports, received: Received, written: Path, stored: 
             detail="SOP Instance UID (0008,0018): known, with other content",
         )
         audit.record(tx, event)
+        settling.wait()
     except BaseException:
         ports.files.discard(path)
         raise
 
 
-def _file(tx: Tx, ports: Ports, received: Received, written: Path, stored: studies.StoredFile) -> None:
+def _file(
+    tx: Tx,
+    ports: Ports,
+    received: Received,
+    written: Path,
+    settling: Settling,
+    stored: studies.StoredFile,
+) -> None:
     at = ports.clock()
     path = ports.files.keep(written, received.study_uid, received.sop_uid)
     try:
@@ -97,6 +115,7 @@ def _file(tx: Tx, ports: Ports, received: Received, written: Path, stored: studi
         if not is_settled and not study.doubt:  # a doubt stays until a person settles it
             _link(tx, study, received, at)
         _start(tx, ports, study_id, received, at)
+        settling.wait()
     except BaseException:
         ports.files.discard(path)
         raise

@@ -1,13 +1,27 @@
-"""Files of images: written whole, fsynced, then named; never altered."""
+"""Files of images: written whole, named and fsynced before they are recorded; never altered."""
 
 import fcntl
 import hashlib
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 from gateway.model.errors import Unavailable
 from gateway.model.ids import Uid
+
+_SETTLERS = 8  # files on their way to the disk at once
+
+
+class Settling:
+    """A file on its way to the disk: it is settled while other work is done."""
+
+    def __init__(self, done: "Future[None]") -> None:
+        self._done = done
+
+    def wait(self) -> None:
+        """The file's content is durable. Raises OSError when the disk could not take it."""
+        self._done.result()
 
 
 class Files:
@@ -19,6 +33,7 @@ class Files:
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True)
         self._lock: IO[str] | None = None
+        self._settlers = ThreadPoolExecutor(_SETTLERS, thread_name_prefix="settle")
 
     @property
     def incoming(self) -> Path:
@@ -46,21 +61,26 @@ class Files:
             self._lock.close()
             self._lock = None
 
-    def settle(self, written: Path) -> None:
-        """What was written is on the disk itself, not only in its cache. Raises OSError."""
-        _sync(written)
+    def settle(self, written: Path) -> "Settling":
+        """What was written is on its way from the cache to the disk itself, whatever it is named meanwhile.
+
+        Raises OSError when there is no such file.
+        """
+        descriptor = os.open(written, os.O_RDONLY)
+        return Settling(self._settlers.submit(_sync_open, descriptor))
 
     def keep(self, written: Path, study_uid: Uid, sop_uid: Uid) -> str:
         """The path of the object, relative to the folder, once it stands there durably.
 
-        `written` must lie in `incoming` and be settled. Raises OSError when the disk cannot take it.
+        `written` must lie in `incoming`; its content is durable when it is settled too. Raises OSError when the
+        disk cannot take it.
         """
         return self._place(written, f"{_digest(study_uid)}/{_digest(sop_uid)}.dcm")
 
     def keep_aside(self, written: Path, sop_uid: Uid, sha256: str) -> str:
         """The path of an object that may not stand where its UID says, relative to the folder, once it is durable.
 
-        `written` must lie in `incoming` and be settled; `sha256` tells it from others with its UID. Raises OSError.
+        `written` is as for `keep`; `sha256` tells it from others with its UID. Raises OSError.
         """
         return self._place(written, f"aside/{_digest(sop_uid)}-{_digest(Uid(sha256))}.dcm")
 
@@ -96,7 +116,10 @@ def _digest(uid: Uid) -> str:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    _sync_open(os.open(path, os.O_RDONLY))
+
+
+def _sync_open(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     finally:

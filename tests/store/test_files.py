@@ -11,7 +11,7 @@ def test_a_kept_file_stands_under_a_name_no_peer_chose(tmp_path: Path) -> None:
     files = Files(tmp_path / "images")
     written = files.incoming / "x.part"
     written.write_bytes(b"image")
-    files.settle(written)
+    files.settle(written).wait()
     path = files.keep(written, Uid("1.2/../../x"), Uid("CON"))
     assert files.path(path).read_bytes() == b"image"
     assert files.path(path).resolve().is_relative_to((tmp_path / "images").resolve())
