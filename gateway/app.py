@@ -203,7 +203,7 @@ class Gateway:
             bind=dicom.bind,
             worklist_port=dicom.worklist_port,
             storage_port=dicom.storage_port,
-            access=dicom_access(self.settings, self.ports.clock),
+            access=dicom_access(self.settings, self.ports.clock, self.ports.tally),
             tls=dicom_tls(self.settings),
             places=dicom_places(self.settings),
             rules=self._worklist,

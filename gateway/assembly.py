@@ -33,6 +33,7 @@ from gateway.model.ids import uid_from_uuid
 from gateway.model.lifecycle import State
 from gateway.model.message import Inbound, Interpretation, Message
 from gateway.model.station import Station
+from gateway.model.tally import Tally
 from gateway.sections import Auth, Hl7Destination, Listener
 from gateway.settings import Settings
 from gateway.store.database import Database
@@ -94,7 +95,7 @@ def worklist_rules(settings: Settings) -> Rules:
     )
 
 
-def dicom_access(settings: Settings, clock: Clock) -> Access:
+def dicom_access(settings: Settings, clock: Clock, tally: Tally | None = None) -> Access:
     """Who may open associations, and how many."""
     dicom = settings.dicom
     stations = tuple(
@@ -112,7 +113,7 @@ def dicom_access(settings: Settings, clock: Clock) -> Access:
         associations_per_minute=dicom.max_associations_per_minute,
         object_bytes=dicom.max_object_megabytes * 1024 * 1024,
     )
-    return Access(admission, limits, clock)
+    return Access(admission, limits, clock, tally)
 
 
 def conformance_facts(settings: Settings) -> Facts:

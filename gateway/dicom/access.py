@@ -5,7 +5,7 @@ A peer that may do nothing else is still answered to C-ECHO: it is how people fi
 
 import logging
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,12 +14,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from gateway.dicom.limits import Limits
+from gateway.model.tally import Tally
 
 log = logging.getLogger(__name__)
 
 Network = IPv4Network | IPv6Network
 
 MAX_AE_TITLE: Final = 16  # Source: DICOM PS3.5 table 6.2-1, AE
+_REFUSALS = "refusals"
 _MINUTE = timedelta(minutes=1)
 _MAX_REMEMBERED = 10_000  # addresses; a peer that changes its own at will must not fill the memory
 
@@ -117,19 +119,20 @@ class Caller:
 class Access:
     """Judges who asks, remembers how often, and counts what was refused."""
 
-    def __init__(self, admission: Admission, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, admission: Admission, limits: Limits, clock: Callable[[], datetime], tally: Tally | None = None
+    ) -> None:
         self.admission = admission
         self.limits = limits
         self._clock = clock
         self._lock = threading.Lock()
         self._asked: dict[str, deque[datetime]] = {}
-        self._refused: Counter[Refusal] = Counter()
+        self._tally = tally or Tally()
 
     @property
     def refused(self) -> Mapping[Refusal, int]:
         """How often what was refused since the start."""
-        with self._lock:
-            return dict(self._refused)
+        return {Refusal[name.upper()]: count for (name,), count in self._tally.counts(_REFUSALS).items()}
 
     def judge(self, caller: Caller) -> Refusal | None:
         """Why the caller is refused; None when it is welcome."""
@@ -148,8 +151,7 @@ class Access:
 
     def refuse(self, refusal: Refusal, *, peer: str, address: str) -> None:
         """The refusal is logged and counted."""
-        with self._lock:
-            self._refused[refusal] += 1
+        self._tally.count(_REFUSALS, refusal.name.lower())
         log.warning("dicom.refused", extra={"reason": str(refusal), "peer": peer, "address": address})
 
     def _stranger(self, caller: Caller) -> Refusal | None:

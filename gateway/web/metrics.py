@@ -22,6 +22,7 @@ _COUNTERS = (
     ("connections", "Connections that a listener took", ("listener",)),
     ("deliveries", "Tries to deliver by what came of them", ("destination", "state")),
     ("worklist_queries", "Worklist queries (C-FIND) by what came of them", ("outcome",)),
+    ("refusals", "DICOM associations and objects that were refused, by why", ("reason",)),
     ("images", "Objects sent by machines (C-STORE) by what came of them", ("outcome",)),
 )
 
