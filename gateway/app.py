@@ -19,8 +19,6 @@ from gateway.assembly import (
     dicom_places,
     dicom_tls,
     feeds,
-    fhir_destinations,
-    fhir_sources,
     hl7_access,
     hl7_certificates,
     hl7_destinations,
@@ -34,11 +32,17 @@ from gateway.assembly import (
 from gateway.checks import database_trouble, disk_trouble
 from gateway.dicom.server import DicomServer
 from gateway.fhir import inbound as fhir_inbound
+from gateway.fhir import jwks
 from gateway.fhir.client import Client
-from gateway.fhir.imaging_study import outgoing
+from gateway.fhir.lookout import LOOK_S as LOOKOUT_S
+from gateway.fhir.lookout import Lookout
+from gateway.fhir.news import renderer
+from gateway.fhir.reading_back import ReadingBack
+from gateway.fhir_assembly import fhir_destinations, fhir_sources, reading_back, signing_keys
 from gateway.flow.commit import report_due
 from gateway.flow.complete import complete_now, complete_quiet
 from gateway.flow.deliver import LEASE, deliver_due
+from gateway.flow.errand import forget_done, run_due
 from gateway.flow.examine import examine_pending
 from gateway.flow.expire import expire_stale
 from gateway.flow.seen import forget
@@ -52,11 +56,8 @@ from gateway.imaging.worker import PictureWorker
 from gateway.mapping.registry import Modules
 from gateway.mapping.replay import Readable
 from gateway.mapping.watch import Watch
-from gateway.model.delivery import Outgoing
 from gateway.model.errors import GatewayError, Invalid, Unavailable
 from gateway.model.message import Message
-from gateway.model.order import Order
-from gateway.model.study import Study
 from gateway.settings import Settings
 from gateway.stored import read_stored
 from gateway.web import routes as web
@@ -66,6 +67,7 @@ log = logging.getLogger(__name__)
 SERVICES = frozenset({"hl7", "http", "dicom", "workers"})
 _STOP_S = 15.0
 _LOOK_AGAIN_S = 0.5
+_KEPT_ERRANDS = timedelta(days=14)
 
 
 class Gateway:
@@ -88,14 +90,18 @@ class Gateway:
             tell=_log_mappings,
         )
         self._worklist = worklist_rules(settings)
-        self._clients = Client(fhir_destinations(settings))
+        self._fhir = fhir_destinations(settings)
+        self._news = renderer(self._fhir, self.ports.zone)
+        self._clients = Client(self._fhir, self.ports)
+        self._readers = reading_back(settings, self.ports)
+        self._lookout = Lookout(self._fhir, self._clients)
         self._told = hl7_destinations(settings)
         self._lines = Lines(self._told)
         self._watcher = Watcher(self.ports, feeds(settings), limits(settings))
         self._loop = asyncio.new_event_loop()
         self._loop_thread = threading.Thread(target=self._run_loop, name="edges", daemon=True)
         self._stopping = threading.Event()
-        self._rework = rework(settings, lambda: self.modules)
+        self._rework = rework(settings, lambda: self.modules, self.ports.database)
         self._arrived = threading.Event()  # a message was kept that waits to be mapped
         self._workers: list[threading.Thread] = []
         self._listeners: list[Listener] = []
@@ -145,6 +151,8 @@ class Gateway:
         for worker in self._workers:
             worker.join(_STOP_S)
         self._clients.close()
+        for reader, _ in self._readers.values():
+            reader.close()
         self.ports.files.release()
         self.ports.database.close()
         if not self._loop.is_running():
@@ -244,6 +252,7 @@ class Gateway:
     def _page(self) -> Starlette:
         more = [
             *fhir_inbound.routes(self.ports, lambda: self.modules, fhir_sources(self.settings)),
+            *jwks.routes(signing_keys(self.settings)),
             *over_http.routes(hl7_doors(self.settings, self._inlets), self.ports.clock),
         ]
         self._site = web.build(
@@ -252,7 +261,11 @@ class Gateway:
             more=more,
             ready=self.troubles,
             complete=lambda study_id, actor: complete_now(self.ports, study_id, self._news, actor=actor),
-            warnings=lambda: (*self.modules.faults, *self._worklist.machines.faults),
+            warnings=lambda: (
+                *self.modules.faults,
+                *self._worklist.machines.faults,
+                *self._lookout.warnings,
+            ),
             secure_cookies=self.settings.http.secure_cookies,
             mappings=self._mappings,
             read=self._read,
@@ -273,32 +286,37 @@ class Gateway:
         self._arrived.clear()
         settle_received(self.ports, self._rework.interpret)
 
-    def _news(self, study: Study, orders: tuple[Order, ...]) -> tuple[Outgoing, ...]:
-        return outgoing(study, orders, fhir_destinations(self.settings), self.ports.zone)
-
     def _start_workers(self) -> None:
         jobs: tuple[tuple[str, float, Callable[[], object]], ...] = (
             ("examine", 0.3, lambda: examine_pending(self.ports, self._pictures.examine)),
             ("complete", 0.5, lambda: complete_quiet(self.ports, self._news)),
             ("settle", 0.0, self._settle),
             ("expire", 300.0, self._expire),
+            ("lookout", LOOKOUT_S, self._lookout.look),
         )
         for name, pause_s, job in jobs:
             self._start_worker(name, pause_s, job)
         self._start_deliveries()
+        for source, (reader, patience) in self._readers.items():
+            self._start_worker(f"read {source}", 0.5, partial(self._read_back, source, reader, patience))
+
+    def _read_back(self, source: str, reader: ReadingBack, patience: timedelta) -> None:
+        if run_due(self.ports, source, reader, patience=patience):
+            self._arrived.set()
 
     def _start_deliveries(self) -> None:
         """A worker for each destination, so that none waits for another, and one for those that are no more."""
-        sends = dict.fromkeys(self.settings.fhir.destinations, (self._clients.send, LEASE))
-        sends |= {one.name: (self._lines.send, max(LEASE, one.longest_send)) for one in self._told}
-        for name, (send, lease) in sends.items():
-            serve = partial(deliver_due, self.ports, send, to=name, lease=lease)
+        sends = {one.name: (self._clients.send, one.lease, one.in_flight) for one in self._fhir}
+        sends |= {one.name: (self._lines.send, max(LEASE, one.longest_send), 1) for one in self._told}
+        for name, (send, lease, at_once) in sends.items():
+            serve = partial(deliver_due, self.ports, send, to=name, lease=lease, at_once=at_once)
             self._start_worker(f"deliver {name}", 0.5, partial(serve, is_stopping=self._stopping.is_set))
         rest = partial(deliver_due, self.ports, self._clients.send, apart_from=tuple(sends))
         self._start_worker("deliver", 5.0, rest)
 
     def _expire(self) -> None:
         expire_stale(self.ports)
+        forget_done(self.ports, _KEPT_ERRANDS)
         forget(self.ports, timedelta(days=self.settings.worklist.keep_receipts_days))
 
     def _start_worker(self, name: str, pause_s: float, job: Callable[[], object]) -> None:

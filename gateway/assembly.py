@@ -13,10 +13,10 @@ from gateway.dicom.limits import Limits
 from gateway.dicom.machines import Machines
 from gateway.dicom.server import Tls
 from gateway.dicom.worklist import Rules
-from gateway.fhir.auth import Basic, Bearer, Credential, Header, Source
-from gateway.fhir.destination import Destination, Write
+from gateway.fhir import news, order_news
+from gateway.fhir_assembly import fhir_destinations, fhir_sources, inbound_credential, known_of
 from gateway.flow import watch_feeds
-from gateway.flow.ports import Clock, Ports
+from gateway.flow.ports import Clock, Ports, both
 from gateway.flow.replay import Rework
 from gateway.hl7 import access as hl7_entry
 from gateway.hl7 import destination as hl7
@@ -34,7 +34,7 @@ from gateway.model.lifecycle import State
 from gateway.model.message import Inbound, Interpretation, Message
 from gateway.model.station import Station
 from gateway.model.tally import Tally
-from gateway.sections import Auth, Hl7Destination, Listener
+from gateway.sections import Hl7Destination, Listener
 from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.store.files import Files
@@ -57,16 +57,25 @@ def make_ports(settings: Settings) -> Ports:
         listed=frozenset({State.SENT, State.STARTED} if settings.worklist.show_started else {State.SENT}),
         quiet=timedelta(seconds=settings.study.quiet_seconds),
         expire_after=timedelta(days=settings.worklist.expire_after_days),
-        announce=announcer(
-            hl7_destinations(settings),
-            lambda: uid_from_uuid(uuid.uuid4())[-MOST_CONTROL_ID:],
-            {name: one.fallback_charset for name, one in settings.hl7.listeners.items()},
+        announce=both(
+            announcer(
+                hl7_destinations(settings),
+                lambda: uid_from_uuid(uuid.uuid4())[-MOST_CONTROL_ID:],
+                {name: one.fallback_charset for name, one in settings.hl7.listeners.items()},
+            ),
+            both(
+                order_news.announcer(fhir_destinations(settings)),
+                news.announcer(fhir_destinations(settings), ZoneInfo(settings.site.timezone)),
+            ),
         ),
     )
 
 
-def rework(settings: Settings, modules: Callable[[], Modules]) -> Rework:
-    """How kept messages are read again, as the listener or source they came from reads them now."""
+def rework(settings: Settings, modules: Callable[[], Modules], database: Database | None = None) -> Rework:
+    """How kept messages are read again, as the listener or source they came from reads them now.
+
+    `database` has what is known of FHIR sources; without it nothing beyond a message is looked for.
+    """
     sources = fhir_sources(settings)
 
     def fallback(message: Message | Inbound) -> str:
@@ -76,7 +85,8 @@ def rework(settings: Settings, modules: Callable[[], Modules]) -> Rework:
     def interpret(message: Message | Inbound) -> Interpretation:
         expected = Expected(fallback_charset=fallback(message))
         source = sources.get(message.source)
-        return interpret_stored(message, modules(), expected=expected, source=source)
+        known = known_of(message, source, database) if source and database else None
+        return interpret_stored(message, modules(), expected=expected, source=source, known=known)
 
     return Rework(
         interpret=interpret,
@@ -151,37 +161,6 @@ def dicom_places(settings: Settings) -> dict[str, Place]:
     }
 
 
-def fhir_sources(settings: Settings) -> dict[str, Source]:
-    """Who may push FHIR, by name."""
-    return {
-        name: Source(
-            name=name, auth=_inbound(source.auth), release=source.release, base_url=source.base_url or ""
-        )
-        for name, source in settings.fhir.sources.items()
-    }
-
-
-def _inbound(auth: Auth) -> Bearer | Basic | None:
-    credential = _credential(auth)
-    assert not isinstance(credential, Header)  # the settings refuse it for a source
-    return credential
-
-
-def fhir_destinations(settings: Settings) -> tuple[Destination, ...]:
-    """Who is told about studies by FHIR."""
-    return tuple(
-        Destination(
-            name=name,
-            url=one.url,
-            release=one.release,
-            write=Write(one.write),
-            auth=_credential(one.auth),
-            sources=_same_server(settings, name, one.url),
-        )
-        for name, one in settings.fhir.destinations.items()
-    )
-
-
 def hl7_rules(chosen: Listener) -> hl7_inbound.Rules:
     """What a listener takes, and how it answers."""
     return hl7_inbound.Rules(
@@ -221,7 +200,7 @@ def hl7_doors(settings: Settings, inlets: Mapping[str, Inlet]) -> dict[str, Door
     return {
         name: Door(
             inlet=inlets[name],
-            auth=_inbound(chosen.http_auth),
+            auth=inbound_credential(chosen.http_auth),
             access=hl7_access(chosen),
             max_bytes=chosen.max_megabytes * 1024 * 1024,
         )
@@ -261,22 +240,6 @@ def _tls(one: Hl7Destination) -> hl7.Tls:
     return hl7.Tls(
         ca=one.tls_ca, certificate=one.tls_certificate, key=one.tls_key, name=one.tls_name or one.host
     )
-
-
-def _same_server(settings: Settings, name: str, url: str) -> frozenset[str]:
-    """The sources on the destination's own server: those with its base URL and, where it gives none, its name."""
-    sources = settings.fhir.sources.items()
-    return frozenset(
-        other for other, one in sources if (one.base_url or (url if other == name else "")) == url
-    )
-
-
-def _credential(auth: Auth) -> Credential | None:
-    if auth.bearer is not None:
-        return Bearer(token=auth.bearer)
-    if auth.basic is not None:
-        return Basic(user=auth.basic[0], password=auth.basic[1])
-    return Header(name=auth.header[0], value=auth.header[1]) if auth.header is not None else None
 
 
 def feeds(settings: Settings) -> tuple[watch_feeds.Feed, ...]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.assembly import hl7_certificates, make_ports, worklist_rules
+from gateway.fhir.client import Client
+from gateway.fhir.lookout import Lookout
+from gateway.fhir_assembly import fhir_destinations
 from gateway.flow.ports import Ports
 from gateway.mapping.registry import Modules
 from gateway.model.errors import GatewayError, Invalid
@@ -38,6 +41,7 @@ def check_setup(settings: Settings) -> Setup:
             "database": database_trouble(ports),
             "disk": disk_trouble(settings),
         }
+        doubts = _peer_doubts(settings, ports)
     finally:
         ports.database.close()
     for name, listener in settings.hl7.listeners.items():
@@ -47,7 +51,7 @@ def check_setup(settings: Settings) -> Setup:
         found[f"fhir.destinations.{name}"] = _peer_trouble(peer.url)
     for name, one in settings.hl7.destinations.items():
         found[f"hl7.destinations.{name}"] = _peer_trouble(f"mllp://{one.host}:{one.port}")
-    return Setup(troubles=found, warnings=modules.warnings)
+    return Setup(troubles=found, warnings=(*modules.warnings, *doubts))
 
 
 def addresses() -> tuple[str, ...]:
@@ -87,6 +91,19 @@ def _peer_trouble(url: str) -> str:
     except (OSError, ValueError) as error:
         return f"cannot be reached: {error}"
     return ""
+
+
+def _peer_doubts(settings: Settings, ports: Ports) -> tuple[str, ...]:
+    """What the FHIR servers say of themselves that does not go with the configuration."""
+    destinations = fhir_destinations(settings)
+    try:
+        client = Client(destinations, ports, timeout_s=5)
+    except Invalid as error:
+        return (str(error),)
+    try:
+        return Lookout(destinations, client).look()
+    finally:
+        client.close()
 
 
 def disk_trouble(settings: Settings) -> str:

@@ -109,7 +109,7 @@ def edit_message(
     settings = load(ctx.obj)
     with _opened(settings) as ports:
         modules = _modules(settings)
-        read = rework(settings, lambda: modules)
+        read = rework(settings, lambda: modules, ports.database)
         copy_id = retry_edited(ports, MessageId(message_id), text, read, reason=reason, actor=ACTOR)
         with ports.database.read() as tx:
             copy = inbox.show(tx, copy_id)
@@ -127,7 +127,7 @@ def _each(ctx: typer.Context, ids: list[int], act: Callable[[Ports, Rework, Mess
     failed = False
     with _opened(settings) as ports:
         modules = _modules(settings)
-        read = rework(settings, lambda: modules)
+        read = rework(settings, lambda: modules, ports.database)
         for number in ids:
             try:
                 failed |= not act(ports, read, MessageId(number))

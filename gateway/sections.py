@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from gateway.flow.ports import Release
 from gateway.hl7.destination import Event, StudyUid
 from gateway.kinds import AeTitle, Charset, Hours, Network, Peer, Port, Subject, Url, Zone, zone
+from gateway.proof_sections import Proof
 
 
 class _Section(BaseModel):
@@ -245,6 +246,8 @@ class FhirSource(_Section):
 
     auth: Auth = Auth()
     base_url: Url | None = None
+    read_auth: Proof = Proof()  # how we prove ourselves there when we read
+    patience_minutes: float = Field(default=5, gt=0)  # a message waits so long for what must be read
     release: Literal["R4", "R4B"] = "R4"
 
     @field_validator("auth")
@@ -259,9 +262,28 @@ class FhirDestination(_Section):
     """Who is told about studies."""
 
     url: Url
-    release: Literal["R4"] = "R4"
-    write: Literal["transaction", "conditional-update"] = "transaction"
-    auth: Auth = Auth()
+    release: Literal["R4", "R5"] = "R4"
+    write: Literal[
+        "auto",
+        "transaction",
+        "conditional-update",
+        "conditional-create",
+        "search-then",
+        "put-id",
+        "message",
+        "webhook",
+    ] = "transaction"
+    auth: Proof = Proof()
+    signing_secret: str = Field(default="", repr=False)  # of a webhook; "": nothing is signed
+    order_update: Literal["none", "task", "servicerequest", "both"] = "task"
+    in_flight: int = Field(default=4, ge=1, le=32)  # deliveries on their way at once, of one study only one
+    instances: Literal["all", "none", "limited"] = "limited"  # the list of them; they are always counted
+    max_instances: int = Field(default=2000, ge=1)  # in the list, when it is limited
+    observations: bool = True  # what machines measured
+    report: bool = False  # a DiagnosticReport that gathers it
+    provenance: bool = False
+    registered: bool = False  # a study is told when its order is sent
+    dicomweb_url: Url | None = None  # where images can be had
 
 
 class Fhir(_Section):

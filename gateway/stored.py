@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.fhir.auth import Source
 from gateway.fhir.classify import read_arrival
+from gateway.fhir.holding import Known
 from gateway.fhir.interpret import understand
 from gateway.fhir.references import graph
 from gateway.hl7 import charset
@@ -33,17 +34,19 @@ def interpret_stored(
     *,
     expected: Expected | None = None,
     source: Source | None = None,
+    known: Known | None = None,
 ) -> Interpretation:
     """What the message means with these modules, as its edge would understand it now.
 
     One that came incomplete stays so. `source` is the FHIR source it came from; None when it is configured no longer.
+    `known` is what is held of that source; without it nothing beyond the message is looked for.
     """
     if message.protocol is Protocol.HL7V2:
         reason = message.reason if isinstance(message, Message) else ""
         end = next((end for end, (_, text) in FLAWS.items() if text in reason), End.WHOLE)
         return interpret(read(message.raw, end, expected or Expected()), modules)
     unknown = Source(name=message.source, auth=None)
-    return understand(message.raw, source or unknown, modules).interpretation
+    return understand(message.raw, source or unknown, modules, known=known).interpretation
 
 
 def text_of(message: Message, *, fallback: str = "cp1252") -> str:

@@ -77,15 +77,21 @@ ALL: Final[Container[int]] = _All()
 _NOTHING: frozenset[int] = frozenset()
 
 
-def read_elements(stream: BinaryIO, size: int, syntax: Syntax, wanted: Container[int]) -> tuple[Element, ...]:
+def read_elements(
+    stream: BinaryIO,
+    size: int,
+    syntax: Syntax,
+    wanted: Container[int],
+    sequences: frozenset[int] = _NOTHING,
+) -> tuple[Element, ...]:
     """The `wanted` elements of the data set that fills `stream` from here on for `size` bytes, in order.
 
     The structure is followed to the last byte whatever is wanted. With `ALL`, sequences are read too; else only
-    values of the top level are, and a value longer than 64 KiB is passed over.
+    values of the top level and those of its `sequences` are. A value longer than 64 KiB is passed over.
     Raises Malformed when the data set ends before its elements do, or is none.
     """
     source = _Inflated(stream) if syntax.is_deflated else _Plain(stream, size)
-    reader = _Reader(source)
+    reader = _Reader(source, sequences)
     found = reader.dataset(syntax, wanted, end=None, depth=0)
     source.finish()
     return tuple(found)
@@ -99,8 +105,9 @@ class _Header:
 
 
 class _Reader:
-    def __init__(self, source: "_Plain | _Inflated") -> None:
+    def __init__(self, source: "_Plain | _Inflated", sequences: frozenset[int]) -> None:
         self._source = source
+        self._sequences = sequences
         self._count = 0
 
     def dataset(self, syntax: Syntax, wanted: Container[int], end: int | None, depth: int) -> list[Element]:
@@ -146,8 +153,8 @@ class _Reader:
         if header.length == UNDEFINED:
             return self._undefined(header, syntax, wanted, depth)
         vr = _vr(header)
-        if vr == "SQ" and wanted is ALL:
-            items = self._items(syntax, wanted, self._source.position + header.length, depth)
+        if vr == "SQ" and self._is_whole(header.tag, wanted):
+            items = self._items(syntax, ALL, self._source.position + header.length, depth)
             return Element(tag=header.tag, vr=vr, value=b"", items=items)
         if header.tag in wanted and header.length <= _MAX_VALUE:
             return Element(tag=header.tag, vr=vr, value=self._source.take(header.length))
@@ -162,8 +169,14 @@ class _Reader:
             return None
         # An unknown VR of undefined length is an implicit sequence. Source: DICOM PS3.5 6.2.2
         inner = IMPLICIT if header.vr == b"UN" else syntax
-        items = self._items(inner, wanted if wanted is ALL else _NOTHING, None, depth)
-        return Element(tag=header.tag, vr="SQ", value=b"", items=items) if header.tag in wanted else None
+        is_whole = self._is_whole(header.tag, wanted)
+        items = self._items(inner, ALL if is_whole else _NOTHING, None, depth)
+        is_wanted = is_whole or header.tag in wanted
+        return Element(tag=header.tag, vr="SQ", value=b"", items=items) if is_wanted else None
+
+    def _is_whole(self, tag: int, wanted: Container[int]) -> bool:
+        """Whether a sequence is read with everything in it. Within one that is not, nothing is wanted."""
+        return wanted is ALL or (wanted is not _NOTHING and tag in self._sequences)
 
     def _items(
         self, syntax: Syntax, wanted: Container[int], end: int | None, depth: int

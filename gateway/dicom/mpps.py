@@ -24,11 +24,11 @@ from gateway.dicom.elements import ALL, Element, read_elements, syntax_of
 from gateway.dicom.header import Unfit
 from gateway.dicom.incoming import IncomingData, calling_ae
 from gateway.flow import perform
-from gateway.flow.keep import read_offset
 from gateway.flow.ports import Ports
 from gateway.model.errors import Conflict, GatewayError, Malformed, NotFound, Unavailable
 from gateway.model.ids import MAX_UID, Uid
 from gateway.model.performed import Begun, Letter, MadeObject, PerformedState, Scheduled, Told
+from gateway.model.zones import read_offset
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What a sender is told: an OperationOutcome for a resource, a Bundle for a Bundle.
+"""What a sender is told: an OperationOutcome for a resource, a Bundle for a Bundle, a message for a message.
 
 No answer repeats a value of the message: texts name fields.
 """
@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.fhir.classify import BUNDLE, entries_of, text_at
+from gateway.fhir.classify import BUNDLE, entries_of, header_of, text_at
 from gateway.fhir.interpret import Understood
 from gateway.fhir.outcome import Issue, render_outcome
+from gateway.fhir.reply import render_reply
 from gateway.mapping.fhir_paths import ORDERS
 from gateway.model.message import MessageState, Receipt
 from gateway.model.order import Action, Fault, Mapped, OrderRequest, Severity
@@ -31,6 +32,7 @@ _ENDS = {
 }
 _ALWAYS_SAID = ("scheduled", "held", "cancelled")
 _MOST_ISSUES = 50
+WAITS = "kept; what it refers to is read first"
 _TAKEN, _REFUSED, _NOT_ALLOWED = "200 OK", "422 Unprocessable Entity", "405 Method Not Allowed"
 
 
@@ -39,6 +41,10 @@ def render_answer(understood: Understood, receipt: Receipt) -> dict[str, Any]:
     arrival = understood.arrival
     if arrival is None or arrival.type != BUNDLE:
         return render_outcome(*_issues(understood.outcomes, receipt, is_whole=True))
+    header = header_of(arrival.resource)
+    if header is not None:
+        outcome = render_outcome(*_issues(understood.outcomes, receipt, is_whole=True))
+        return render_reply(header, outcome, receipt)
     kind = "transaction-response" if arrival.bundle_type == "transaction" else "batch-response"
     fates = {id(order): outcome for order, outcome in zip(arrival.orders, understood.outcomes, strict=True)}
     entries = [
@@ -73,7 +79,12 @@ def _issues(outcomes: tuple[Mapped, ...], receipt: Receipt, *, is_whole: bool) -
         code = "processing" if outcomes else "invalid"
         first = Issue(severity="error", code=code, text=f"nothing was taken: {reason}")
     else:
-        first = Issue(severity="information", code="informational", text=_summary(outcomes))
+        is_kept = receipt.state is MessageState.RECEIVED
+        first = Issue(
+            severity="information", code="informational", text=WAITS if is_kept else _summary(outcomes)
+        )
+        if is_kept:
+            return (first,)
         if receipt.state is MessageState.HELD and is_whole and not remarks:
             remarks.append(Issue(severity="warning", code="business-rule", text=receipt.reason))
     return (first, *remarks[: _MOST_ISSUES - 1])

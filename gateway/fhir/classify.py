@@ -56,6 +56,17 @@ def read_arrival(raw: bytes) -> Arrival:
     )
 
 
+def header_of(resource: Resource) -> Resource | None:
+    """The MessageHeader of a message Bundle, which is its first entry; None for anything else.
+
+    Source: FHIR R4 messaging.html.
+    """
+    first = next(entries_of(resource), None)
+    header = resource_of(first) if first is not None else None
+    is_header = header is not None and text_at(header, "resourceType") == "MessageHeader"
+    return header if is_header else None
+
+
 def orders_in(resource: Resource) -> tuple[Resource, ...]:
     """The ServiceRequests, Tasks and Appointments of a resource, in order; Appointments come last, for they move
     orders that may stand behind them.
@@ -100,6 +111,11 @@ def text_at(element: Mapping[str, Any], *names: str) -> str:
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def is_id(text: str) -> bool:
+    """Whether a resource can be asked for by it. Source: FHIR R4 datatypes.html, id."""
+    return 0 < len(text) <= 64 and text.isascii() and all(c.isalnum() or c in "-." for c in text)
 
 
 def _is_appointment(order: Resource) -> bool:

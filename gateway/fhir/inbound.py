@@ -12,6 +12,7 @@ from starlette.routing import Route
 from gateway.fhir.answer import render_answer
 from gateway.fhir.auth import Source, challenge, is_admitted
 from gateway.fhir.capability import render_capability
+from gateway.fhir.holding import known_to
 from gateway.fhir.interpret import OUR_FAULT, Understood, not_understood, understand
 from gateway.fhir.outcome import MEDIA_TYPE, Issue, encode, render_outcome
 from gateway.flow.ports import Ports
@@ -103,7 +104,8 @@ class _Edge:
     def _understood(self, raw: bytes, source: Source) -> Understood:
         """The meaning of the body; also of one at which we fail, for it is kept all the same."""
         try:
-            return understand(raw, source, self.modules())
+            known = known_to(self.ports.database, source.name) if source.base_url else None
+            return understand(raw, source, self.modules(), known=known, at=self.ports.clock())
         except Exception:
             log.exception("fhir.not_interpreted", extra={"source": source.name})
             return not_understood(raw, source)

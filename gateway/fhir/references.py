@@ -1,20 +1,104 @@
-"""What a reference in a message leads to: a contained resource, or another entry of the same Bundle.
+"""What a reference in a message leads to: a contained resource, another entry of the same Bundle, or one that is known.
 
-What the message does not bring along is not looked for here.
+What is nowhere is noted, so that it can be read from the sender.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.fhir.classify import entries_of, orders_in, resource_of, text_at
+from gateway.fhir.classify import entries_of, is_id, orders_in, resource_of, text_at
 from gateway.mapping.fhir_paths import Graph, Resource
 
+Find = Callable[[str], Resource | None]
+"""What is held of "Patient/7" or "Patient?identifier=system|value"; None when nothing is."""
 
-def graph(resource: Resource) -> Graph:
-    """The orders of a resource and the way to what they refer to, as far as the resource itself holds it."""
+_MOST_MERGES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beyond:
+    """What lies beyond a message, in the record system that sent it. `missing` is what is not held, with the field
+    that leads there; it fills as references are followed."""
+
+    base: str  # the sender's FHIR base
+    find: Find
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def seek(self, holder: Resource, reference: Mapping[str, Any]) -> Resource | None:
+        """What the reference leads to there; None, and noted as missing, when it is not held."""
+        target = self._target(reference)
+        if not target:
+            return None
+        found = self.find(target)
+        if found is None:
+            self.missing.setdefault(target, _field(holder, reference))
+        return found
+
+    def _target(self, reference: Mapping[str, Any]) -> str:
+        """Source: FHIR R4 references.html, literal and logical references. "" when it cannot be asked for."""
+        literal = text_at(reference, "reference").partition("/_history/")[0].removeprefix(f"{self.base}/")
+        kind, _, own_id = literal.partition("/")
+        if literal:
+            return literal if kind.isascii() and kind.isalpha() and is_id(own_id) else ""
+        kind = text_at(reference, "type")
+        value = text_at(reference, "identifier", "value")
+        if not value or not kind.isascii() or not kind.isalpha():
+            return ""
+        return f"{kind}?identifier={text_at(reference, 'identifier', 'system')}|{value}"
+
+
+def graph(resource: Resource, beyond: Beyond | None = None) -> Graph:
+    """The orders of a resource and the way to what they refer to: in the resource itself, then `beyond` it."""
     index = _index(resource)
-    return Graph(orders=orders_in(resource), resolve=index.resolve)
+
+    def step(holder: Resource, reference: Mapping[str, Any]) -> Resource | None:
+        found = index.resolve(holder, reference)
+        if found is None and beyond is not None:
+            found = beyond.seek(holder, reference)
+        return found
+
+    def resolve(holder: Resource, reference: Mapping[str, Any]) -> Resource | None:
+        found = step(holder, reference)
+        return _survivor(found, step) if found is not None and beyond is not None else found
+
+    return Graph(orders=orders_in(resource), resolve=resolve)
+
+
+def _survivor(
+    patient: Resource, step: Callable[[Resource, Mapping[str, Any]], Resource | None]
+) -> Resource | None:
+    """Who the patient is since records were merged; None while the survivor is not known.
+
+    Source: FHIR R4 Patient.link, replaced-by. A circle of links, and a chain too long, leads to nobody.
+    """
+    for _ in range(_MOST_MERGES):
+        following = _replaced_by(patient)
+        if following is None:
+            return patient
+        survivor = step(patient, following)
+        if survivor is None:
+            return None
+        patient = survivor
+    return None
+
+
+def _replaced_by(resource: Resource) -> Mapping[str, Any] | None:
+    links = resource.get("link") if text_at(resource, "resourceType") == "Patient" else None
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("type") == "replaced-by":
+            other = link.get("other")
+            return other if isinstance(other, dict) else None
+    return None
+
+
+def _field(holder: Resource, reference: Mapping[str, Any]) -> str:
+    """ "ServiceRequest.subject": where in its holder the reference stands."""
+    kind = text_at(holder, "resourceType")
+    for name, value in holder.items():
+        if value == reference or (isinstance(value, list) and reference in value):
+            return f"{kind}.{name}"
+    return kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,13 @@ import re
 from datetime import datetime
 
 from gateway.flow.ports import Ports
-from gateway.model.delivery import Change
+from gateway.model.delivery import Around, Change
 from gateway.model.ids import MessageId
 from gateway.model.message import Message
 from gateway.model.order import Order
 from gateway.model.study import Study
-from gateway.store import audit, inbox, outbox
+from gateway.store import audit, inbox, outbox, studies
+from gateway.store import orders as stored_orders
 from gateway.store.database import Tx
 
 _MESSAGE = re.compile(r"message:(\d+)")
@@ -35,9 +36,21 @@ def announce(
         messages=lambda: _messages(tx, orders or (order,)),
         study=study,
         orders=orders,
+        around=lambda: _around(tx, order),
     )
     for outgoing in ports.announce(change):
         outbox.add(tx, outgoing, at)
+
+
+def _around(tx: Tx, order: Order) -> Around:
+    """The order's study, by its link or by its UID, and the orders it is for."""
+    linked = next(iter(studies.of_orders(tx, [order.id])), None)
+    sisters = stored_orders.of_study(tx, order.study_uid)
+    study = linked or next(iter(studies.of_orders(tx, [one.id for one in sisters])), None)
+    uid = study.study_uid if study is not None else order.study_uid
+    return Around(
+        study=study or studies.of_uid(tx, order.study_uid), orders=sisters, told=outbox.told(tx, uid)
+    )
 
 
 def _messages(tx: Tx, about: tuple[Order, ...]) -> tuple[Message, ...]:

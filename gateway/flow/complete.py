@@ -19,7 +19,7 @@ FORGOTTEN = timedelta(minutes=30)
 """A step in progress without news or image for this long holds a quiet study open no more."""
 
 Render = Callable[[Study, tuple[Order, ...]], tuple[Outgoing, ...]]
-"""The news of a study and its orders, for every destination."""
+"""The news of a study and its orders, for every destination; of one in doubt, that it is taken back."""
 
 
 def complete_quiet(ports: Ports, render: Render) -> int:
@@ -58,7 +58,9 @@ def _complete(ports: Ports, study_id: StudyId, render: Render, *, actor: str, la
         )
         audit.record(tx, event)
         found = _finished(tx, ports, study, actor, at)
-        if not study.doubt:  # a person must first settle whose study it is
+        if study.doubt:  # a person must first settle whose study it is
+            _take_back(tx, studies.show(tx, study_id), found, render, at)
+        else:
             _tell(tx, ports, studies.show(tx, study_id), found, render, at)
     return True
 
@@ -78,6 +80,14 @@ def _finished(tx: Tx, ports: Ports, study: Study, actor: str, at: datetime) -> t
         else order
         for order in found
     )
+
+
+def _take_back(tx: Tx, study: Study, found: tuple[Order, ...], render: Render, at: datetime) -> None:
+    """Who was told of the study before its doubt appeared is told that it was an error; nobody else is."""
+    told = outbox.told(tx, study.study_uid)
+    for outgoing in render(study, found) if told else ():
+        if (outgoing.destination, outgoing.kind) in told:
+            outbox.add(tx, outgoing, at)
 
 
 def _tell(

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Collection
-from datetime import datetime, timedelta
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import timedelta
 
 from gateway.flow.ports import Ports
 from gateway.model.audit import AuditEvent
@@ -10,12 +12,23 @@ from gateway.model.delivery import Delivery, DeliveryState
 from gateway.model.errors import Refused, Unavailable
 from gateway.model.ids import DeliveryId
 from gateway.store import audit, outbox
+from gateway.store.database import Tx
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=2)
 FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What came of sending a delivery."""
+
+    delivery: Delivery
+    state: DeliveryState
+    error: str = ""
+    retry_after_s: float | None = None
 
 
 def deliver_due(
@@ -25,22 +38,44 @@ def deliver_due(
     to: str | None = None,
     apart_from: Collection[str] = (),
     lease: timedelta = LEASE,
+    at_once: int = 1,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> int:
     """How many deliveries were tried; 0 when nothing was due.
 
     `send` raises Unavailable when trying again may help and Refused when it never will. `to` is the only destination
-    served (None: every one), `apart_from` are those that are not; `lease` is longer than one `send` takes.
+    served (None: every one), `apart_from` are those that are not; `lease` is longer than one `send` takes. `at_once`
+    deliveries are on their way at the same time, of one thing only one.
     """
+
+    def claim(tx: Tx, limit: int) -> tuple[Delivery, ...]:
+        return outbox.claim(tx, ports.clock(), lease, to=to, apart_from=apart_from, limit=limit)
+
+    if is_stopping():
+        return 0
+    with ports.database.write() as tx:
+        claimed = claim(tx, at_once)
+    if not claimed:
+        return 0
+    running: set[Future[_Outcome]] = set()
     tried = 0
-    while not is_stopping() and (delivery := _claim(ports, lease, to, apart_from)) is not None:
-        tried += 1
-        _deliver(ports, delivery, send)
+    with ThreadPoolExecutor(at_once, thread_name_prefix="send") as pool:
+        while claimed or running:
+            running |= {pool.submit(_send, delivery, send) for delivery in claimed}
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            outcomes = [sent.result() for sent in done]
+            tried += len(outcomes)
+            with ports.database.write() as tx:
+                for outcome in outcomes:
+                    _settle(tx, ports, outcome)
+                claimed = () if is_stopping() else claim(tx, at_once - len(running))
+            for outcome in outcomes:
+                _tell(ports, outcome)
     return tried
 
 
 def retry(ports: Ports, delivery_id: DeliveryId, *, actor: str) -> None:
-    """The delivery is due now. Raises NotFound."""
+    """The delivery is due now. Raises NotFound, and Conflict when a newer one of the same thing counts."""
     with ports.database.write() as tx:
         at = ports.clock()
         outbox.requeue(tx, delivery_id, at)
@@ -57,33 +92,33 @@ def wait_s(attempts: int, *, asked_s: float | None, spread: float) -> float:
     return max(asked_s or 0.0, float(backoff * (0.8 + 0.2 * spread)))
 
 
-def _claim(ports: Ports, lease: timedelta, to: str | None, apart_from: Collection[str]) -> Delivery | None:
-    with ports.database.write() as tx:
-        return outbox.claim(tx, ports.clock(), lease, to=to, apart_from=apart_from)
-
-
-def _deliver(ports: Ports, delivery: Delivery, send: Callable[[Delivery], None]) -> None:
+def _send(delivery: Delivery, send: Callable[[Delivery], None]) -> _Outcome:
     try:
         send(delivery)
     except Unavailable as error:
-        again = ports.clock() + _wait(delivery, error)
-        _settle(ports, delivery, DeliveryState.PENDING, str(error), again)
+        after_s = error.retry_after_s
+        return _Outcome(
+            delivery=delivery, state=DeliveryState.PENDING, error=str(error), retry_after_s=after_s
+        )
     except Refused as error:
-        _settle(ports, delivery, DeliveryState.DEAD, str(error))
-    else:
-        _settle(ports, delivery, DeliveryState.DELIVERED)
+        return _Outcome(delivery=delivery, state=DeliveryState.DEAD, error=str(error))
+    return _Outcome(delivery=delivery, state=DeliveryState.DELIVERED)
 
 
-def _wait(delivery: Delivery, error: Unavailable) -> timedelta:
+def _settle(tx: Tx, ports: Ports, outcome: _Outcome) -> None:
+    at = ports.clock()
+    next_at = at + _wait(outcome) if outcome.state is DeliveryState.PENDING else None
+    outbox.settle(tx, outcome.delivery, outcome.state, at=at, next_at=next_at, error=outcome.error)
+
+
+def _wait(outcome: _Outcome) -> timedelta:
+    delivery = outcome.delivery
     spread = delivery.id * 37 % 100 / 100  # many that failed together do not come back together
-    return timedelta(seconds=wait_s(delivery.attempts, asked_s=error.retry_after_s, spread=spread))
+    return timedelta(seconds=wait_s(delivery.attempts, asked_s=outcome.retry_after_s, spread=spread))
 
 
-def _settle(
-    ports: Ports, delivery: Delivery, state: DeliveryState, error: str = "", next_at: datetime | None = None
-) -> None:
+def _tell(ports: Ports, outcome: _Outcome) -> None:
+    delivery = outcome.delivery
     extra = {"delivery": delivery.id, "destination": delivery.destination, "attempts": delivery.attempts}
-    log.log(logging.WARNING if error else logging.INFO, f"delivery.{state}", extra=extra)
-    with ports.database.write() as tx:
-        outbox.settle(tx, delivery, state, at=ports.clock(), next_at=next_at, error=error)
-    ports.tally.count("deliveries", delivery.destination, state)
+    log.log(logging.WARNING if outcome.error else logging.INFO, f"delivery.{outcome.state}", extra=extra)
+    ports.tally.count("deliveries", delivery.destination, outcome.state)

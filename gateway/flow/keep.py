@@ -1,7 +1,7 @@
 """Keep: a received object is filed, recorded and linked to its order; only then may it be acknowledged."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ from gateway.model.ids import OrderId, StudyId, Uid
 from gateway.model.lifecycle import State, Step, is_allowed
 from gateway.model.order import Order
 from gateway.model.study import Received, Study
+from gateway.model.zones import read_offset
 from gateway.store import aside, audit, orders, performed, studies
 from gateway.store.database import Tx
 from gateway.store.files import Settling
@@ -134,14 +135,6 @@ def study_start(received: Received, zone: ZoneInfo) -> datetime | None:
     if len(digits) < 4:
         return None
     return local.replace(tzinfo=read_offset(received.zone_offset) or zone).astimezone(UTC)
-
-
-def read_offset(text: str) -> timezone | None:
-    """A Timezone Offset From UTC (0008,0201), "+0100"; None for what is none."""
-    if len(text) != 5 or text[0] not in "+-" or not text[1:].isdecimal():
-        return None
-    span = timedelta(hours=int(text[1:3]), minutes=int(text[3:]))
-    return timezone(-span if text[0] == "-" else span) if span < timedelta(hours=24) else None
 
 
 def link_again(tx: Tx, ports: Ports, study: Study, *, actor: str, at: datetime) -> OrderId | None:

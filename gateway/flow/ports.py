@@ -27,6 +27,11 @@ def unheard(_: Change) -> tuple[Outgoing, ...]:
     return ()
 
 
+def both(one: Announce, other: Announce) -> Announce:
+    """The news of the one, then that of the other."""
+    return lambda change: (*one(change), *other(change))
+
+
 class Release(StrEnum):
     """Who puts an order on the machine's worklist."""
 

@@ -8,10 +8,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from gateway.flow.errand import note, waits
 from gateway.flow.judge import Verdict, found_in, judge, module_of
 from gateway.flow.ports import Ports
 from gateway.model.ids import MessageId
-from gateway.model.message import Inbound, Interpretation, MessageState, Receipt
+from gateway.model.message import Inbound, Interpretation, MessageState, Protocol, Receipt
 from gateway.store import inbox
 from gateway.store.database import Tx
 
@@ -44,7 +45,8 @@ def receive(
     unless that one failed: then it is tried again. One with its control id and other bytes is a message of its own,
     with a warning.
     With `is_deferred` the message is only kept, as `received`: `interpret` needs to read no more than its keys,
-    for `settle_received` maps it. One that it finds a failure in is settled at once.
+    for `settle_received` maps it. One that it finds a failure in is settled at once. So is a FHIR message kept that
+    needs something read from its sender, and those of the same source that come while it waits.
     Raises Unavailable when nothing could be stored.
     """
     interpretation = interpret(inbound.raw)
@@ -58,11 +60,12 @@ def receive(
         if is_reused and before is None:
             log.warning("message.control_id_reused", extra={"source": inbound.source})
             interpretation = replace(interpretation, warnings=(*interpretation.warnings, REUSED))
-        waits = is_deferred and not interpretation.failure
+        is_kept = not interpretation.failure and (is_deferred or _must_wait(tx, inbound, interpretation))
         message_id = _keep(tx, ports, inbound, interpretation, sha256)
+        note(tx, inbound.source, message_id, interpretation, ports.clock())
         verdict = (
             Verdict(state=MessageState.RECEIVED, reason="")
-            if waits
+            if is_kept
             else _judged(tx, ports, inbound, interpretation, message_id)
         )
         receipt = Receipt(
@@ -75,6 +78,13 @@ def receive(
         inbox.close(tx, message_id, verdict.state, verdict.reason, answer)
         ports.tally.count("messages", inbound.source, verdict.state)
         return Answered(message_id=message_id, state=verdict.state, answer=answer, is_repeat=False)
+
+
+def _must_wait(tx: Tx, inbound: Inbound, interpretation: Interpretation) -> bool:
+    """Whether something must be read first, or an earlier message of the source waits for that."""
+    if inbound.protocol is not Protocol.FHIR:
+        return False
+    return waits(interpretation) or inbox.oldest_received(tx, inbound.source) is not None
 
 
 def _keep(tx: Tx, ports: Ports, inbound: Inbound, interpretation: Interpretation, sha256: str) -> MessageId:

@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.flow.errand import note, waits
 from gateway.flow.judge import Verdict, found_in, judge, module_of
 from gateway.flow.ports import Ports
 from gateway.model.audit import AuditEvent
 from gateway.model.errors import Conflict, Invalid
 from gateway.model.ids import MessageId
 from gateway.model.message import Inbound, Interpretation, Message, MessageState
-from gateway.store import audit, inbox
+from gateway.store import audit, errands, inbox
 from gateway.store.database import Tx
 
 TRIED = frozenset(
@@ -40,9 +41,13 @@ class Rework:
 def replay(ports: Ports, message_id: MessageId, rework: Rework, *, actor: str) -> Verdict:
     """The verdict on the message as the mappings in use now understand it; it replaces the earlier one.
 
-    Orders that the message made are changed, never made once more. Raises NotFound, Conflict.
+    Orders that the message made are changed, never made once more. What could not be read from its sender is asked for
+    again; the message waits for it as `received`. Raises NotFound, Conflict.
     """
-    interpretation = rework.interpret(_seen(ports, message_id, TRIED, "tried again"))
+    seen = _seen(ports, message_id, TRIED, "tried again")
+    with ports.database.write() as tx:
+        errands.forget_failed(tx, message_id)
+    interpretation = rework.interpret(seen)
     with ports.database.write() as tx:
         message = _locked(tx, message_id, TRIED, "tried again")
         verdict = _judged(tx, ports, message, interpretation, actor, replays=message.id)
@@ -146,6 +151,11 @@ def _judged(
 ) -> Verdict:
     """The verdict on the message, kept with it."""
     at = ports.clock()
+    if waits(interpretation):
+        note(tx, message.source, message.id, interpretation, at)
+        verdict = Verdict(state=MessageState.RECEIVED, reason="")
+        inbox.settle(tx, message.id, verdict.state, verdict.reason, at)
+        return verdict
     verdict = judge(
         tx,
         ports,

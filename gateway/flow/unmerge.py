@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from gateway.flow import step
+from gateway.flow.announce import announce
 from gateway.flow.belong import move
 from gateway.flow.ports import Ports
 from gateway.model.audit import AuditEvent
@@ -37,6 +38,7 @@ def unmerge(ports: Ports, merge_id: MergeId, *, actor: str) -> Merge:
         for order in moved:
             back = move(tx, order, prior, at)
             step.record(tx, back, "order.unmerge", actor, f"merge:{merge_id}", at)
+            announce(tx, ports, back, "order.unmerge", f"merge:{merge_id}", at)
         merges.undone(tx, merge_id, actor=actor, at=at)
         _record(tx, "patient.unmerge", f"patient:{merge.prior_row}", actor, f"merge:{merge_id}", at)
         return merges.show(tx, merge_id)
@@ -76,9 +78,10 @@ def _moved(tx: Tx, merge: Merge, *, will_change: bool = False) -> tuple[Order, .
 
 
 def _unlink(tx: Tx, linked: Relinked, actor: str, evidence: str, at: datetime) -> None:
-    """The images belong to no order again, unless somebody linked them to another one."""
+    """The images belong to no order again, unless somebody linked them to another one; who knows of them is told."""
     if studies.show(tx, linked.study).order_id == linked.order:
         studies.link(tx, linked.study, None, linked.doubt, at)
+        studies.reopen(tx, linked.study)
         _record(tx, "study.unlink", f"study:{linked.study}", actor, evidence, at)
 
 

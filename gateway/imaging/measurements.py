@@ -8,18 +8,16 @@ from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
-from pydicom.sequence import Sequence
 
+from gateway.imaging.content import handed_down, items, modifiers_of, read_code, read_report, subject_of
 from gateway.imaging.part10 import open_object, read_header
 from gateway.model.errors import Malformed, Refused
-from gateway.model.measurement import Code, Measurement
+from gateway.model.measurement import Circumstances, Code, Measurement, Report
 
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 32  # below the root
 MAX_ITEMS = 50_000
 MAX_MEASUREMENTS = 10_000
-MAX_TEXT = 256
-"""Characters kept of a code's value, scheme and meaning. DICOM allows 16 and 64, or a long value."""
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."  # Source: DICOM PS3.4 B.5
@@ -33,6 +31,8 @@ class _Place:
     item: Dataset
     path: tuple[int, ...]
     context: tuple[str, ...]
+    subject: str = ""
+    modifiers: tuple[tuple[Code, Code], ...] = ()
 
 
 def read_measurements(path: Path) -> tuple[Measurement, ...]:
@@ -51,9 +51,10 @@ def read_measurements(path: Path) -> tuple[Measurement, ...]:
         report = dcmread(file, force=True, stop_before_pixels=True)
         _refuse_when_cut(report.get_item("ContentSequence"))
         found: list[Measurement] = []
+        document = read_report(report)
         for place in _content_items(report):
             if str(place.item.get("ValueType") or "") == "NUM":
-                found.append(_read_measurement(place))
+                found.append(_read_measurement(place, document))
             if len(found) > MAX_MEASUREMENTS:
                 raise Refused("Content Sequence (0040,A730): more measurements than the limit")
         return tuple(found)
@@ -76,13 +77,19 @@ def _content_items(report: Dataset) -> Iterator[_Place]:
     while waiting:
         place = waiting.pop()
         yield place
-        children = _items(place.item, "ContentSequence")
+        children = items(place.item, "ContentSequence")
         count += len(children)
         if len(place.path) > MAX_DEPTH + 1 or count > MAX_ITEMS:
             raise Refused("Content Sequence (0040,A730): deeper or longer than the limit")
         context = place.context + _container_meaning(place.item)
+        subject = subject_of(place.item) or place.subject
+        modifiers = place.modifiers
+        if str(place.item.get("ValueType") or "") == "CONTAINER":
+            modifiers = _nearest(handed_down(modifiers_of(place.item)), modifiers)
         waiting.extend(
-            _Place(item=child, path=(*place.path, number), context=context)
+            _Place(
+                item=child, path=(*place.path, number), context=context, subject=subject, modifiers=modifiers
+            )
             for number, child in reversed(list(enumerate(children, start=1)))
         )
 
@@ -91,33 +98,35 @@ def _container_meaning(item: Dataset) -> tuple[str, ...]:
     """The meaning of a container's name, nothing for other items and nameless containers."""
     if str(item.get("ValueType") or "") != "CONTAINER":
         return ()
-    name = _read_code(item, "ConceptNameCodeSequence")
+    name = read_code(item, "ConceptNameCodeSequence")
     return (name.meaning,) if name is not None and name.meaning else ()
 
 
-def _read_measurement(place: _Place) -> Measurement:
-    measured = next(iter(_items(place.item, "MeasuredValueSequence")), None)
-    name = _read_code(place.item, "ConceptNameCodeSequence")
+def _read_measurement(place: _Place, report: Report) -> Measurement:
+    measured = next(iter(items(place.item, "MeasuredValueSequence")), None)
+    name = read_code(place.item, "ConceptNameCodeSequence")
     return Measurement(
         name=name or Code(value="", scheme="", meaning=""),
         value=_read_decimal(measured) if measured is not None else "",
-        unit=_read_code(measured, "MeasurementUnitsCodeSequence") if measured is not None else None,
+        unit=read_code(measured, "MeasurementUnitsCodeSequence") if measured is not None else None,
         context=place.context,
         path=".".join(map(str, place.path)),
+        circumstances=Circumstances(
+            subject=place.subject,
+            modifiers=_nearest(modifiers_of(place.item), place.modifiers),
+            qualifier=read_code(place.item, "NumericValueQualifierCodeSequence"),
+            observation_uid=str(place.item.get("ObservationUID") or ""),
+            report=report,
+        ),
     )
 
 
-def _read_code(item: Dataset, keyword: str) -> Code | None:
-    """The first code of a sequence; None when there is none. Source: DICOM PS3.3 8.8."""
-    code = next(iter(_items(item, keyword)), None)
-    if code is None:
-        return None
-    values = (_text(code, value) for value in ("CodeValue", "LongCodeValue", "URNCodeValue"))
-    return Code(
-        value=next(filter(None, values), ""),
-        scheme=_text(code, "CodingSchemeDesignator"),
-        meaning=_text(code, "CodeMeaning"),
-    )
+def _nearest(
+    own: tuple[tuple[Code, Code], ...], inherited: tuple[tuple[Code, Code], ...]
+) -> tuple[tuple[Code, Code], ...]:
+    """What is said here, and what is said further out of things that nothing is said of here."""
+    named = {(said.value, said.scheme) for said, _ in own}
+    return (*own, *(one for one in inherited if (one[0].value, one[0].scheme) not in named))
 
 
 def _read_decimal(measured: Dataset) -> str:
@@ -139,13 +148,3 @@ def _refuse_when_cut(element: object) -> None:
         return
     if element.length not in {len(element.value), _UNDEFINED_LENGTH}:
         raise Malformed("structured report: the file ends within it")
-
-
-def _items(item: Dataset, keyword: str) -> Sequence | tuple[()]:
-    value = item.get(keyword)
-    return value if isinstance(value, Sequence) else ()
-
-
-def _text(code: Dataset, keyword: str) -> str:
-    value = code.get(keyword)
-    return str(value).strip()[:MAX_TEXT] if isinstance(value, str) else ""

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gateway.model.errors import Unavailable
-from gateway.model.measurement import Code, Measurement
+from gateway.model.measurement import Measurement, read_circumstances, read_code
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 START_LIMIT_S = 60.0
@@ -177,13 +177,10 @@ def _read_answer(line: bytes) -> Examined | None:
 
 def _read_measurement(found: dict[str, Any]) -> Measurement:
     return Measurement(
-        name=_read_code(found["name"]),
+        name=read_code(found["name"]),
         value=str(found["value"]),
-        unit=None if found["unit"] is None else _read_code(found["unit"]),
+        unit=None if found["unit"] is None else read_code(found["unit"]),
         context=tuple(map(str, found["context"])),
         path=str(found["path"]),
+        circumstances=read_circumstances(found["circumstances"]),
     )
-
-
-def _read_code(found: dict[str, Any]) -> Code:
-    return Code(value=str(found["value"]), scheme=str(found["scheme"]), meaning=str(found["meaning"]))

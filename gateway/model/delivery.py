@@ -38,6 +38,20 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What is stored around a change."""
+
+    study: Study | None = None  # None: no image of the order came
+    orders: tuple[Order, ...] = ()  # every order of the same study
+    told: frozenset[tuple[str, str]] = frozenset()  # destination and kind of what was ever owed of the study
+
+
+def nothing() -> Around:
+    """Nothing is stored around the change."""
+    return Around()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What happened to an order, as other systems may want to hear of it."""
 
@@ -48,6 +62,7 @@ class Change:
     messages: Callable[[], tuple[Message, ...]]  # about its orders, newest first
     study: Study | None = None  # the study that is complete, and every order it is for
     orders: tuple[Order, ...] = ()
+    around: Callable[[], Around] = nothing  # read only when asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

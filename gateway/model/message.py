@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from gateway.model.errand import Wanted
 from gateway.model.ids import MessageId
 from gateway.model.order import Mapped
+from gateway.model.resource import Held
 
 
 class Protocol(StrEnum):
@@ -60,6 +62,8 @@ class Interpretation:
     failure: str = ""
     failure_code: str = ""
     warnings: tuple[str, ...] = ()
+    resources: tuple[Held, ...] = ()  # what it brought, to be held
+    wanted: tuple[Wanted, ...] = ()  # what must be read from its sender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from gateway.model.ids import InstanceId, OrderId, SeriesId, StudyId, Uid
-from gateway.model.measurement import Measurement
+from gateway.model.measurement import Code, Measurement
 
 
 class StudyState(StrEnum):
@@ -22,6 +22,31 @@ class PictureState(StrEnum):
     READY = "ready"
     NONE = "none"  # the object has no picture
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFacts:
+    """What the header of a study's first object says for those who are told of it. Text as it stood."""
+
+    zone_offset: str = ""  # Timezone Offset From UTC (0008,0201), "+0100"
+    accession_issuer: str = ""  # a UID, a URI or a name
+    referring: str = ""  # Referring Physician's Name
+    procedure: tuple[Code, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesFacts:
+    """What the header of a series' first object says for those who are told of it. Text as it stood."""
+
+    date: str = ""
+    time: str = ""
+    zone_offset: str = ""
+    body_part: str = ""  # Body Part Examined (0018,0015)
+    region: Code | None = None  # Anatomic Region; None when it is not coded
+    laterality: str = ""
+    performing: str = ""  # Performing Physician's Name, several with a backslash between them
+    operators: str = ""
+    station: str = ""  # Station Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +75,9 @@ class Received:
     instance_number: str
     frames: int
     calling_ae: str
+    title: str = ""  # what kind of picture or document it is
+    facts: StudyFacts = StudyFacts()
+    series_facts: SeriesFacts = SeriesFacts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +96,7 @@ class Instance:
     picture: PictureState
     thumbnail: str  # path relative to the files' folder; "" when there is none
     received_at: datetime
+    title: str = ""  # what kind of picture or document it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +109,7 @@ class Series:
     number: str
     description: str
     instances: tuple[Instance, ...]
+    facts: SeriesFacts = SeriesFacts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +137,7 @@ class Study:
     completed_at: datetime | None
     series: tuple[Series, ...]
     measurements: tuple[Measurement, ...]
+    facts: StudyFacts = StudyFacts()
 
     @property
     def instance_count(self) -> int:

@@ -1,6 +1,6 @@
 """The inbox: every message byte for byte, what became of it and what we answered."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -126,9 +126,11 @@ def copies(tx: Tx, message_id: MessageId) -> tuple[MessageId, ...]:
     return tuple(MessageId(found) for found in tx.connection.execute(query).scalars())
 
 
-def received(tx: Tx, limit: int = PAGE) -> tuple[Message, ...]:
-    """The messages that were kept and not yet mapped, oldest first."""
+def received(tx: Tx, limit: int = PAGE, *, apart_from: Collection[str] = ()) -> tuple[Message, ...]:
+    """The messages that were kept and not yet mapped, oldest first; those of the sources `apart_from` are left out."""
     query = select(messages).where(messages.c.state == MessageState.RECEIVED)
+    if apart_from:
+        query = query.where(messages.c.source.not_in(apart_from))
     query = query.order_by(messages.c.id).limit(limit)
     return tuple(read_message(row) for row in tx.connection.execute(query))
 

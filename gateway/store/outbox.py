@@ -1,17 +1,77 @@
 """The outbox: news owed to other systems, claimed under a lease and delivered at least once."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import Select, bindparam, insert, or_, select, update
 
 from gateway.model.delivery import Delivery, DeliveryState, Outgoing
-from gateway.model.errors import NotFound
+from gateway.model.errors import Conflict, NotFound
 from gateway.model.ids import DeliveryId, OrderId
 from gateway.store import changes
 from gateway.store.database import Tx
 from gateway.store.tables import deliveries
+
+
+def _due() -> Select[Any]:
+    """What is due at :now, the longest first, at most :most."""
+    now = bindparam("now", type_=deliveries.c.next_at.type)
+    other = deliveries.alias("other")
+    is_ahead = (
+        (other.c.destination == deliveries.c.destination)
+        & (other.c.key == deliveries.c.key)
+        & (other.c.id < deliveries.c.id)
+    )
+    is_sending = (other.c.state == DeliveryState.SENDING) & (other.c.lease_until > now)
+    is_owed = other.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
+    both_in_turn = (deliveries.c.in_turn == 1) & (other.c.in_turn == 1)
+    must_wait = (
+        select(other.c.id)
+        .where(is_ahead, ((other.c.kind == deliveries.c.kind) & is_sending) | (both_in_turn & is_owed))
+        .exists()
+    )
+    due = or_(
+        (deliveries.c.state == DeliveryState.PENDING) & (deliveries.c.next_at <= now),
+        (deliveries.c.state == DeliveryState.SENDING) & (deliveries.c.lease_until <= now),
+    )
+    query = select(deliveries).where(due, ~must_wait).order_by(deliveries.c.next_at, deliveries.c.id)
+    return query.limit(bindparam("most")).with_for_update(skip_locked=True)
+
+
+_DUE_TO = _due().where(deliveries.c.destination == bindparam("to"))
+_DUE_BUT = _due().where(deliveries.c.destination.not_in(bindparam("apart", expanding=True)))
+_CLAIM = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("row"))
+    .values(state=DeliveryState.SENDING, lease_until=bindparam("until"), attempts=bindparam("attempt"))
+)
+_SETTLE = (
+    update(deliveries)
+    .where(
+        deliveries.c.id == bindparam("row"),
+        deliveries.c.state == DeliveryState.SENDING,
+        deliveries.c.attempts == bindparam("attempt"),
+    )
+    .values(
+        state=bindparam("to_state"),
+        lease_until=None,
+        next_at=bindparam("due_at"),
+        error=bindparam("said"),
+        delivered_at=bindparam("there_at"),
+    )
+)
+_NEWER = (
+    select(deliveries.c.id)
+    .where(
+        deliveries.c.destination == bindparam("to"),
+        deliveries.c.kind == bindparam("of_kind"),
+        deliveries.c.key == bindparam("of_key"),
+        deliveries.c.id > bindparam("row"),
+    )
+    .limit(1)
+)
 
 
 def add(tx: Tx, outgoing: Outgoing, at: datetime) -> DeliveryId:
@@ -46,44 +106,29 @@ def claim(
     *,
     to: str | None = None,
     apart_from: Collection[str] = (),
-) -> Delivery | None:
-    """The delivery that is due longest, held until the lease runs out; None when nothing is due.
+    limit: int = 1,
+) -> tuple[Delivery, ...]:
+    """The deliveries that are due longest, at most `limit`, held until the lease runs out; none when none is due.
 
     `to` is the only destination looked at (None: every one), `apart_from` are those passed over.
     A lease that ran out is due again: its worker died. News of one thing to one destination leaves in the order it
     was queued: nothing is claimed while an older state of the same thing is being sent, and nothing in turn while
     anything older in turn is owed.
     """
-    other = deliveries.alias("other")
-    is_ahead = (
-        (other.c.destination == deliveries.c.destination)
-        & (other.c.key == deliveries.c.key)
-        & (other.c.id < deliveries.c.id)
+    tx.lock("outbox")
+    query = _DUE_TO if to is not None else _DUE_BUT
+    asked = {"now": now, "to": to} if to is not None else {"now": now, "apart": list(apart_from)}
+    rows = tx.connection.execute(query, {**asked, "most": limit}).all()
+    firsts: dict[tuple[str, str, str], Any] = {}
+    for row in sorted(rows, key=lambda row: row.id):
+        firsts.setdefault((row.destination, row.key, row.kind), row)
+    claimed = [row for row in rows if firsts[row.destination, row.key, row.kind] is row]
+    for row in claimed:
+        values = {"row": row.id, "until": now + lease, "attempt": row.attempts + 1}
+        tx.connection.execute(_CLAIM, values)
+    return tuple(
+        replace(_read(row), state=DeliveryState.SENDING, attempts=row.attempts + 1) for row in claimed
     )
-    is_sending = (other.c.state == DeliveryState.SENDING) & (other.c.lease_until > now)
-    is_owed = other.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
-    both_in_turn = (deliveries.c.in_turn == 1) & (other.c.in_turn == 1)
-    must_wait = (
-        select(other.c.id)
-        .where(is_ahead, ((other.c.kind == deliveries.c.kind) & is_sending) | (both_in_turn & is_owed))
-        .exists()
-    )
-    due = or_(
-        (deliveries.c.state == DeliveryState.PENDING) & (deliveries.c.next_at <= now),
-        (deliveries.c.state == DeliveryState.SENDING) & (deliveries.c.lease_until <= now),
-    )
-    query = select(deliveries).where(due, ~must_wait)
-    if to is not None:
-        query = query.where(deliveries.c.destination == to)
-    if apart_from:
-        query = query.where(deliveries.c.destination.not_in(list(apart_from)))
-    query = query.order_by(deliveries.c.next_at, deliveries.c.id).limit(1)
-    row = tx.connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
-    if row is None:
-        return None
-    values = {"state": DeliveryState.SENDING, "lease_until": now + lease, "attempts": row.attempts + 1}
-    tx.connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(values))
-    return show(tx, DeliveryId(row.id))
 
 
 def settle(
@@ -103,24 +148,25 @@ def settle(
     if state is DeliveryState.PENDING and not claimed.in_turn and _newer(tx, claimed):
         state = DeliveryState.SUPERSEDED
     values = {
-        "state": state,
-        "lease_until": None,
-        "next_at": next_at or at,
-        "error": error,
-        "delivered_at": at if state is DeliveryState.DELIVERED else None,
+        "row": claimed.id,
+        "attempt": claimed.attempts,
+        "to_state": state,
+        "due_at": next_at or at,
+        "said": error,
+        "there_at": at if state is DeliveryState.DELIVERED else None,
     }
-    mine = (
-        (deliveries.c.id == claimed.id)
-        & (deliveries.c.state == DeliveryState.SENDING)
-        & (deliveries.c.attempts == claimed.attempts)
-    )
-    tx.connection.execute(update(deliveries).where(mine).values(values))
+    tx.connection.execute(_SETTLE, values)
     changes.note(tx, "delivery", claimed.id, at)
 
 
 def requeue(tx: Tx, delivery_id: DeliveryId, at: datetime) -> None:
-    """The delivery is due now, whatever became of it before. Raises NotFound."""
-    show(tx, delivery_id)
+    """The delivery is due now, whatever became of it before.
+
+    Raises NotFound, and Conflict when a newer state of the same thing was queued: that one counts.
+    """
+    delivery = show(tx, delivery_id)
+    if not delivery.in_turn and _newer(tx, delivery):
+        raise Conflict(f"delivery {delivery_id}: newer news of the same was queued; try that one again")
     values = {"state": DeliveryState.PENDING, "next_at": at, "lease_until": None}
     tx.connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(values))
     changes.note(tx, "delivery", delivery_id, at)
@@ -148,6 +194,23 @@ def of_orders(tx: Tx, order_ids: list[OrderId]) -> tuple[Delivery, ...]:
     return tuple(_read(row) for row in tx.connection.execute(query))
 
 
+def is_owed(tx: Tx, destination: str, kind: str, key: str) -> bool:
+    """Whether news of that kind about the thing has yet to reach the destination."""
+    query = select(deliveries.c.id).where(
+        deliveries.c.destination == destination,
+        deliveries.c.key == key,
+        deliveries.c.kind == kind,
+        deliveries.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING]),
+    )
+    return tx.connection.execute(query.limit(1)).one_or_none() is not None
+
+
+def told(tx: Tx, key: str) -> frozenset[tuple[str, str]]:
+    """To whom news about the thing was ever owed: destination and kind."""
+    query = select(deliveries.c.destination, deliveries.c.kind).where(deliveries.c.key == key).distinct()
+    return frozenset((row.destination, row.kind) for row in tx.connection.execute(query))
+
+
 def _supersede(tx: Tx, outgoing: Outgoing) -> None:
     older = update(deliveries).where(
         deliveries.c.destination == outgoing.destination,
@@ -159,13 +222,13 @@ def _supersede(tx: Tx, outgoing: Outgoing) -> None:
 
 
 def _newer(tx: Tx, delivery: Delivery) -> bool:
-    query = select(deliveries.c.id).where(
-        deliveries.c.destination == delivery.destination,
-        deliveries.c.kind == delivery.kind,
-        deliveries.c.key == delivery.key,
-        deliveries.c.id > delivery.id,
-    )
-    return tx.connection.execute(query.limit(1)).one_or_none() is not None
+    values = {
+        "to": delivery.destination,
+        "of_kind": delivery.kind,
+        "of_key": delivery.key,
+        "row": delivery.id,
+    }
+    return tx.connection.execute(_NEWER, values).one_or_none() is not None
 
 
 def _read(row: Any) -> Delivery:

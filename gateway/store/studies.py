@@ -11,7 +11,7 @@ from gateway.model.errors import NotFound
 from gateway.model.ids import InstanceId, OrderId, SeriesId, StudyId, Uid
 from gateway.model.measurement import Code, Measurement
 from gateway.model.study import Instance, PictureState, Received, Series, Study, StudyState
-from gateway.store import changes
+from gateway.store import changes, facts
 from gateway.store.database import Tx
 from gateway.store.tables import instances, measurements, series, studies
 
@@ -61,6 +61,7 @@ def add(tx: Tx, received: Received, stored: StoredFile, started: datetime | None
         "sha256": stored.sha256,
         "picture": PictureState.PENDING,
         "received_at": at,
+        "title": received.title,
     }
     tx.connection.execute(_ADD_INSTANCE, values)
     changes.note(tx, "study", study_id, at)
@@ -199,6 +200,7 @@ def _study(tx: Tx, received: Received, started: datetime | None, at: datetime) -
         "calling_ae": received.calling_ae,
         "first_at": at,
         "last_at": at,
+        "facts": facts.plain(received.facts),
     }
     return StudyId(tx.connection.execute(_ADD_STUDY, new).scalar_one())
 
@@ -214,6 +216,7 @@ def _series(tx: Tx, study_id: StudyId, received: Received) -> SeriesId:
         "modality": received.modality,
         "number": received.series_number,
         "description": received.series_description,
+        "facts": facts.plain(received.series_facts),
     }
     return SeriesId(tx.connection.execute(_ADD_SERIES, new).scalar_one())
 
@@ -269,6 +272,7 @@ def _read_study(row: Any, parts: list[Series], measured: list[Measurement]) -> S
         completed_at=row.completed_at,
         series=tuple(parts),
         measurements=tuple(measured),
+        facts=facts.read_study(row.facts),
     )
 
 
@@ -280,6 +284,7 @@ def _read_series(row: Any, parts: list[Instance]) -> Series:
         number=row.number,
         description=row.description,
         instances=tuple(parts),
+        facts=facts.read_series(row.facts),
     )
 
 
@@ -297,6 +302,7 @@ def _read_instance(row: Any) -> Instance:
         picture=PictureState(row.picture),
         thumbnail=row.thumbnail,
         received_at=row.received_at,
+        title=row.title,
     )
 
 
@@ -314,6 +320,7 @@ def _measurement_row(instance_id: InstanceId, found: Measurement) -> dict[str, A
         "has_unit": int(found.unit is not None),
         "context": list(found.context),
         "path": found.path,
+        "circumstances": facts.plain(found.circumstances),
     }
 
 
@@ -327,4 +334,5 @@ def _read_measurement(row: Any) -> Measurement:
         unit=unit,
         context=tuple(row.context),
         path=row.path,
+        circumstances=facts.read_measured(row.circumstances),
     )

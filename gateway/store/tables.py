@@ -183,6 +183,7 @@ studies = Table(
     Column("first_at", Instant, nullable=False),
     Column("last_at", Instant, nullable=False),
     Column("completed_at", Instant),
+    Column("facts", JSON),
     Index(None, "order_id"),
     Index(None, "state", "last_at"),
     Index(None, "accession"),
@@ -215,6 +216,7 @@ series = Table(
     _text("modality"),
     _text("number"),
     _text("description"),
+    Column("facts", JSON),
     UniqueConstraint("study_row", "series_uid"),
 )
 
@@ -234,6 +236,7 @@ instances = Table(
     Column("picture", String(16), nullable=False),
     _text("thumbnail"),
     Column("received_at", Instant, nullable=False),
+    _text("title"),
     Index(None, "series_row"),
     Index(None, "picture"),
 )
@@ -253,6 +256,7 @@ measurements = Table(
     Column("has_unit", Integer, nullable=False),
     Column("context", JSON, nullable=False),
     _text("path"),
+    Column("circumstances", JSON),
     Index(None, "instance_row"),
 )
 

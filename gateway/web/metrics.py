@@ -21,6 +21,7 @@ _COUNTERS = (
     ("acknowledgements", "HL7 acknowledgements by their code (MSA-1)", ("source", "code")),
     ("connections", "Connections that a listener took", ("listener",)),
     ("deliveries", "Tries to deliver by what came of them", ("destination", "state")),
+    ("readings", "Tries to read from record systems by what came of them", ("source", "state")),
     ("worklist_queries", "Worklist queries (C-FIND) by what came of them", ("outcome",)),
     ("refusals", "DICOM associations and objects that were refused, by why", ("reason",)),
     ("images", "Objects sent by machines (C-STORE) by what came of them", ("outcome",)),

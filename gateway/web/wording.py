@@ -66,7 +66,7 @@ DELIVERY_CHIPS: dict[DeliveryState, Chip] = {
 }
 
 
-_STATUS = ("ORM^O01 ", "OMG^O19 ")
+_STATUS = ("ORM^O01 ", "OMG^O19 ", "Task ", "ServiceRequest ")
 _STATUS_WORDS = {
     "SC": "Order sent to a machine",
     "AR": "Patient arrived",
@@ -74,6 +74,12 @@ _STATUS_WORDS = {
     "CM": "Order completed",
     "CA": "Order cancelled",
     "DC": "Order discontinued",
+    "accepted": "Order sent to a machine",
+    "in-progress": "Order started",
+    "completed": "Order completed",
+    "cancelled": "Order cancelled",
+    "failed": "Order discontinued",
+    "revoked": "Order ended",
 }
 _NEWS_WORDS = {"ImagingStudy": "Study", "ORU^R01": "Results"}
 

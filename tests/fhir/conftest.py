@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import uvicorn
@@ -17,7 +18,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.model.ids import InstanceId, OrderId, SeriesId, StudyId, Uid
+from gateway.fhir.client import Client
+from gateway.fhir.destination import Destination
+from gateway.flow.ports import Ports
+from gateway.model.delivery import Delivery, DeliveryState
+from gateway.model.ids import DeliveryId, InstanceId, OrderId, SeriesId, StudyId, Uid
 from gateway.model.study import Instance, PictureState, Series, Study, StudyState
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -32,19 +37,29 @@ def wire() -> Callable[[str], bytes]:
 
 
 class Ehr:
-    """A FHIR server that keeps studies by conditional update and transaction; `faults` answer before it does."""
+    """A FHIR server that keeps what it is given; `faults` answer before it does, `afterwards` once it has done it.
+
+    Source: FHIR R4 http.html: create, update, conditional ones, transaction, search; messaging.html.
+    """
 
     def __init__(self) -> None:
-        self.studies: dict[str, list[dict[str, Any]]] = {}  # identifier token: the versions of that study
+        self.resources: dict[str, list[dict[str, Any]]] = {}  # "ImagingStudy/1": its versions
+        self.capability: dict[str, Any] = {}
+        self.taken: list[dict[str, Any]] = []  # messages, and what a webhook was told
         self.asked: list[Request] = []
         self.bodies: list[bytes] = []
         self.faults: deque[ASGIApp] = deque()
         self.afterwards: deque[ASGIApp] = deque()  # answers in place of ours once the work is done
         self.url = ""
+        self.is_silent = False  # whether it says nothing of ids but in a search
         self.app = Starlette(
             routes=[
                 Route("/fhir", self._transaction, methods=["POST"]),
-                Route("/fhir/ImagingStudy", self._update, methods=["PUT"]),
+                Route("/fhir/metadata", self._metadata),
+                Route("/fhir/$process-message", self._message, methods=["POST"]),
+                Route("/fhir/{kind}", self._typed, methods=["GET", "POST", "PUT"]),
+                Route("/fhir/{kind}/{id}", self._single, methods=["GET", "PUT", "DELETE"]),
+                Route("/hook", self._message, methods=["POST"]),
             ]
         )
 
@@ -52,20 +67,98 @@ class Ehr:
         app = self.faults.popleft() if self.faults else self.app
         await app(scope, receive, send)
 
-    async def _update(self, request: Request) -> Response | ASGIApp:
+    @property
+    def studies(self) -> dict[str, list[dict[str, Any]]]:
+        """The versions of each study, without what the server adds, by the token of its first identifier."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for address, versions in self.resources.items():
+            if address.startswith("ImagingStudy/"):
+                first = versions[-1]["identifier"][0]
+                token = f"{first['system']}|{first['value']}"
+                plain = [{k: v for k, v in one.items() if k not in ("id", "meta")} for one in versions]
+                found.setdefault(token, []).extend(plain)
+        return found
+
+    def newest(self, kind: str) -> list[dict[str, Any]]:
+        """The newest version of every resource of the kind."""
+        return [
+            versions[-1] for address, versions in self.resources.items() if address.startswith(f"{kind}/")
+        ]
+
+    def put(self, resource: dict[str, Any], own_id: str = "") -> tuple[int, dict[str, Any]]:
+        """The resource is there: 201 and it when it is new, 200 and it when it is a new version."""
+        name = own_id or str(len(self.resources) + 1)
+        versions = self.resources.setdefault(f"{resource['resourceType']}/{name}", [])
+        stored = {**resource, "id": name, "meta": {"versionId": str(len(versions) + 1)}}
+        versions.append(stored)
+        return (201 if len(versions) == 1 else 200), stored
+
+    def find(self, kind: str, token: str) -> list[dict[str, Any]]:
+        """What has the identifier."""
+        system, _, value = token.partition("|")
+        wanted = {"system": system, "value": value}.items()
+        return [
+            one
+            for one in self.newest(kind)
+            if any(wanted <= its.items() for its in one.get("identifier", ()))
+        ]
+
+    async def _metadata(self, request: Request) -> Response | ASGIApp:
+        await self._noted(request)
+        return self._done(JSONResponse(self.capability))
+
+    async def _message(self, request: Request) -> Response | ASGIApp:
+        self.taken.append(json.loads(await self._noted(request)))
+        return self._done(Response(status_code=202))
+
+    async def _typed(self, request: Request) -> Response | ASGIApp:
+        body, kind = await self._noted(request), request.path_params["kind"]
+        if request.method == "GET":
+            found = self.find(kind, request.query_params["identifier"])
+            entries = [{"resource": one, "search": {"mode": "match"}} for one in found]
+            return self._done(JSONResponse({"resourceType": "Bundle", "type": "searchset", "entry": entries}))
+        resource = json.loads(body)
+        assert resource["resourceType"] == kind
+        if request.method == "PUT":
+            return self._done(
+                self._answer(*self._conditional(kind, request.query_params["identifier"], resource))
+            )
+        wanted = request.headers.get("if-none-exist", "")
+        found = self.find(kind, unquote(wanted.removeprefix("identifier="))) if wanted else []
+        if len(found) > 1:
+            return self._done(_outcome(412, "several"))
+        return self._done(self._answer(200, found[0]) if found else self._answer(*self.put(resource)))
+
+    async def _single(self, request: Request) -> Response | ASGIApp:
         body = await self._noted(request)
-        status = self._write(request.query_params["identifier"], json.loads(body))
-        return self._done(JSONResponse({"resourceType": "ImagingStudy"}, status))
+        address = f"{request.path_params['kind']}/{request.path_params['id']}"
+        versions = self.resources.get(address)
+        if request.method == "GET":
+            return self._done(self._answer(200, versions[-1], True) if versions else _outcome(404, "unknown"))
+        wanted = request.headers.get("if-match")
+        if wanted and not (versions and wanted == f'W/"{versions[-1]["meta"]["versionId"]}"'):
+            return self._done(_outcome(412 if versions else 404, "another version"))
+        resource = json.loads(body)
+        assert f"{resource['resourceType']}/{resource['id']}" == address
+        plain = {name: value for name, value in resource.items() if name != "meta"}
+        return self._done(self._answer(*self.put(plain, resource["id"])))
 
     async def _transaction(self, request: Request) -> Response | ASGIApp:
         bundle = json.loads(await self._noted(request))
         assert (bundle["resourceType"], bundle["type"]) == ("Bundle", "transaction")
-        answers = []
+        places: dict[str, str] = {}
         for entry in bundle["entry"]:
             assert entry["request"]["method"] == "PUT"
-            path, _, query = entry["request"]["url"].partition("?identifier=")
-            assert path == "ImagingStudy"
-            status = self._write(query.replace("%7C", "|"), entry["resource"])
+            kind, _, token = _target(entry)
+            found = self.find(kind, token)
+            name = found[0]["id"] if found else f"t{len(self.resources) + len(places) + 1}"
+            places[entry["fullUrl"]] = f"{kind}/{name}"
+        answers = []
+        for entry in bundle["entry"]:
+            text = json.dumps(entry["resource"])
+            for name, place in places.items():
+                text = text.replace(f'"reference": "{name}"', f'"reference": "{place}"')
+            status, _ = self.put(json.loads(text), places[entry["fullUrl"]].partition("/")[2])
             answers.append({"response": {"status": {200: "200", 201: "201 Created"}[status]}})
         done = {"resourceType": "Bundle", "type": "transaction-response", "entry": answers}
         return self._done(JSONResponse(done))
@@ -76,17 +169,38 @@ class Ehr:
         self.bodies.append(body)
         return body
 
-    def _write(self, token: str, study: dict[str, Any]) -> int:
-        """201 for a new study, 200 for a new version of one. Source: FHIR R4 http.html, conditional update."""
+    def _conditional(self, kind: str, token: str, resource: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Source: FHIR R4 http.html, conditional update."""
         system, _, value = token.partition("|")
-        assert {"system": system, "value": value}.items() <= study["identifier"][0].items()
-        assert "id" not in study
-        versions = self.studies.setdefault(token, [])
-        versions.append(study)
-        return 201 if len(versions) == 1 else 200
+        assert any(
+            {"system": system, "value": value}.items() <= one.items() for one in resource["identifier"]
+        )
+        assert "id" not in resource
+        found = self.find(kind, token)
+        return self.put(resource, found[0]["id"] if found else "")
+
+    def _answer(self, status: int, stored: dict[str, Any], is_read: bool = False) -> Response:
+        if is_read:
+            return JSONResponse(stored, headers={"ETag": f'W/"{stored["meta"]["versionId"]}"'})
+        if self.is_silent:
+            return Response(status_code=status)
+        version = stored["meta"]["versionId"]
+        address = f"{self.url}/{stored['resourceType']}/{stored['id']}/_history/{version}"
+        return Response(status_code=status, headers={"Location": address, "ETag": f'W/"{version}"'})
 
     def _done(self, response: Response) -> Response | ASGIApp:
         return self.afterwards.popleft() if self.afterwards else response
+
+
+def _target(entry: dict[str, Any]) -> tuple[str, str, str]:
+    kind, _, query = entry["request"]["url"].partition("?")
+    name, _, token = query.partition("=")
+    return kind, name, unquote(token)
+
+
+def _outcome(status: int, text: str) -> Response:
+    issue = {"severity": "error", "code": "processing", "diagnostics": text}
+    return JSONResponse({"resourceType": "OperationOutcome", "issue": [issue]}, status)
 
 
 @pytest.fixture(scope="session")
@@ -111,10 +225,99 @@ def running_ehr() -> Iterator[Ehr]:
 @pytest.fixture
 def ehr(running_ehr: Ehr) -> Ehr:
     """The record system, empty and well."""
-    for kept in (running_ehr.studies, running_ehr.asked, running_ehr.bodies, running_ehr.faults):
-        kept.clear()
+    running_ehr.resources.clear()
+    running_ehr.capability.clear()
+    running_ehr.taken.clear()
+    running_ehr.asked.clear()
+    running_ehr.bodies.clear()
+    running_ehr.faults.clear()
     running_ehr.afterwards.clear()
+    running_ehr.is_silent = False
     return running_ehr
+
+
+def _entry(kind: str, system: str, value: str, **elements: Any) -> dict[str, Any]:
+    url = f"{kind}?identifier={system}%7C{value}"
+    resource = {"resourceType": kind, "identifier": [{"system": system, "value": value}], **elements}
+    own = value.removeprefix("urn:oid:")
+    name = f"urn:oid:{own}" if kind == "ImagingStudy" else f"urn:uuid:{kind.lower()}-1"
+    return {"fullUrl": name, "resource": resource, "request": {"method": "PUT", "url": url}}
+
+
+@pytest.fixture
+def whole() -> Callable[..., Delivery]:
+    """News of a study with all that can go with it, as a transaction Bundle whose last entry comes first."""
+
+    def make(
+        *, number: int = 1, images: int = 3, key: str = "2.25.1001", destination: str = "ehr"
+    ) -> Delivery:
+        study = {"reference": f"urn:oid:{key}"}
+        measured = '{"value":52.10,"unit":"mm","system":"http://unitsofmeasure.org","code":"mm"}'
+        report = _entry(
+            "DiagnosticReport",
+            "urn:gw:report",
+            key,
+            status="preliminary",
+            imagingStudy=[study],
+            result=[{"reference": "urn:uuid:observation-1"}],
+        )
+        observation = _entry(
+            "Observation",
+            "urn:gw:measurement",
+            f"{key}.1",
+            status="preliminary",
+            code={"coding": [{"system": "http://loinc.org", "code": "11820-8", "display": "Biparietal"}]},
+            derivedFrom=[study],
+            valueQuantity="MEASURED",
+        )
+        endpoint = _entry(
+            "Endpoint", "urn:gw:endpoint", "web", status="active", address="https://gw.example/dicom-web"
+        )
+        whole = _entry(
+            "ImagingStudy",
+            "urn:dicom:uid",
+            f"urn:oid:{key}",
+            status="available",
+            subject={"reference": "Patient/7"},
+            modality=[{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "US"}],
+            endpoint=[{"reference": "urn:uuid:endpoint-1"}],
+            numberOfSeries=1,
+            numberOfInstances=images,
+            series=[{"uid": f"{key}.2", "modality": {"code": "US"}, "numberOfInstances": images}],
+        )
+        entries = [report, observation, endpoint, whole]
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        return Delivery(
+            id=DeliveryId(number),
+            destination=destination,
+            kind="ImagingStudy",
+            key=key,
+            order_id=None,
+            payload=json.dumps(bundle).replace('"MEASURED"', measured).encode(),
+            in_turn=False,
+            state=DeliveryState.SENDING,
+            attempts=1,
+            next_at=MOMENT,
+            error="",
+            created_at=MOMENT,
+            delivered_at=None,
+        )
+
+    return make
+
+
+@pytest.fixture
+def connect(ports: Ports) -> Iterator[Callable[..., Client]]:
+    """Clients of destinations, closed at the end."""
+    opened: list[Client] = []
+
+    def make(*destinations: Destination, timeout_s: float = 5) -> Client:
+        opened.append(Client(destinations, ports, timeout_s=timeout_s))
+        return opened[-1]
+
+    yield make
+    for client in opened:
+        client.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.fhir.auth import Basic, Bearer, Header
 from gateway.fhir.client import Client
 from gateway.fhir.destination import Destination, Write
-from gateway.fhir.imaging_study import outgoing
+from gateway.fhir.news import outgoing
 from gateway.fhir.outcome import Issue, render_outcome
 from gateway.flow.deliver import deliver_due
 from gateway.flow.ports import Ports
@@ -28,7 +28,13 @@ from gateway.store import outbox
 LONDON = ZoneInfo("Europe/London")
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 TOKEN = "urn:dicom:uid|urn:oid:2.25.1001"
-STRATEGIES = tuple(Write)
+STRATEGIES = (
+    Write.TRANSACTION,
+    Write.CONDITIONAL_UPDATE,
+    Write.CONDITIONAL_CREATE,
+    Write.SEARCH_THEN,
+    Write.PUT_ID,
+)
 
 
 def _delivery(news: Outgoing) -> Delivery:
@@ -49,6 +55,12 @@ def _delivery(news: Outgoing) -> Delivery:
     )
 
 
+def _told(delivery: Delivery) -> Any:
+    """The study in the delivery."""
+    entries = json.loads(delivery.payload)["entry"]
+    return next(one["resource"] for one in entries if one["resource"]["resourceType"] == "ImagingStudy")
+
+
 @pytest.fixture(params=STRATEGIES)
 def destination(request: pytest.FixtureRequest, ehr: Any) -> Destination:
     return Destination(name="ehr", url=ehr.url, write=request.param)
@@ -58,19 +70,6 @@ def destination(request: pytest.FixtureRequest, ehr: Any) -> Destination:
 def delivery(single: Study) -> Delivery:
     (news,) = outgoing(single, (), (Destination(name="ehr", url=""),), LONDON)
     return _delivery(news)
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[..., Client]]:
-    opened: list[Client] = []
-
-    def make(*destinations: Destination, timeout_s: float = 5) -> Client:
-        opened.append(Client(destinations, timeout_s=timeout_s))
-        return opened[-1]
-
-    yield make
-    for client in opened:
-        client.close()
 
 
 def _refusing(status: int, text: str = "", headers: dict[str, str] | None = None) -> ASGIApp:
@@ -87,7 +86,7 @@ def test_what_is_sent_twice_is_there_once(
     client.send(delivery)
     client.send(delivery)
     assert {token: len(versions) for token, versions in ehr.studies.items()} == {TOKEN: 2}
-    assert ehr.studies[TOKEN][-1] == json.loads(delivery.payload)
+    assert ehr.studies[TOKEN][-1] == _told(delivery)
 
 
 def test_the_query_travels_encoded(ehr: Any, delivery: Delivery, connect: Callable[..., Client]) -> None:
@@ -190,14 +189,14 @@ def test_a_server_without_transactions_gets_a_conditional_update(
     ehr.faults.append(_refusing(status))
     connect(Destination(name="ehr", url=ehr.url, write=Write.TRANSACTION)).send(delivery)
     assert [asked.method for asked in ehr.asked] == ["PUT"]
-    assert ehr.studies[TOKEN][-1] == json.loads(delivery.payload)
+    assert ehr.studies[TOKEN][-1] == _told(delivery)
 
 
 def test_several_matches_are_refused_and_nothing_is_created(
     ehr: Any, destination: Destination, delivery: Delivery, connect: Callable[..., Client]
 ) -> None:
     ehr.faults.append(_refusing(412, "2 matches"))
-    with pytest.raises(Refused, match=r"several studies there .*: 2 matches"):
+    with pytest.raises(Refused, match=r"several there .*: 2 matches"):
         connect(destination).send(delivery)
     assert ehr.studies == {}
 
@@ -281,9 +280,12 @@ def test_a_page_that_stands_in_between_is_no_success(
         connect(destination).send(delivery)
 
 
-def test_a_dribbling_answer_ends_some_time(ehr: Any, destination: Destination, delivery: Delivery) -> None:
+def test_a_dribbling_answer_ends_some_time(
+    ehr: Any, destination: Destination, delivery: Delivery, ports: Ports
+) -> None:
+    ehr.faults.append(JSONResponse({"resourceType": "Bundle"}))
     ticks = iter(range(0, 10_000, 20))
-    client = Client((destination,), timeout_s=5, monotonic=lambda: float(next(ticks)))
+    client = Client((destination,), ports, timeout_s=5, monotonic=lambda: float(next(ticks)))
     with pytest.raises(Unavailable, match="no whole answer within 15 s"):
         client.send(delivery)
     client.close()
@@ -301,7 +303,7 @@ def test_nobody_at_the_address_is_worth_another_try(
 @pytest.mark.parametrize(
     ("response", "error", "text"),
     [
-        ({"status": "412 Precondition Failed"}, Refused, "several studies"),
+        ({"status": "412 Precondition Failed"}, Refused, "several there"),
         ({"status": "503"}, Unavailable, "answered 503"),
         (
             {
@@ -342,7 +344,7 @@ def test_what_nobody_can_take_is_refused(delivery: Delivery, connect: Callable[.
     client = connect(Destination(name="ehr", url="http://127.0.0.1:9"))
     with pytest.raises(Refused, match="not configured"):
         client.send(replace(delivery, destination="gone"))
-    with pytest.raises(Refused, match="studies only"):
+    with pytest.raises(Refused, match="studies and the state of orders only"):
         client.send(replace(delivery, kind="Observation"))
 
 
@@ -365,3 +367,13 @@ def test_nothing_sent_is_logged_by_us(
     with caplog.at_level(logging.DEBUG, logger="gateway"):
         connect(destination).send(delivery)
     assert [record for record in caplog.records if record.name.startswith("gateway")] == []
+
+
+def test_what_a_server_repeats_of_the_patient_is_not_kept(
+    ehr: Any, destination: Destination, delivery: Delivery, connect: Callable[..., Client]
+) -> None:
+    ehr.faults += [_refusing(422, "Patient MRN1 of GENHOSP: unknown"), _refusing(503, "MRN1 is locked")]
+    with pytest.raises(Refused, match=r"answered 422: Patient … of …: unknown"):
+        connect(destination).send(delivery)
+    with pytest.raises(Unavailable, match=r"answered 503: … is locked"):
+        connect(destination).send(delivery)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fhir.resources.R4B.bundle import Bundle as R4BBundle
 from starlette.applications import Starlette
 
 from gateway.fhir.auth import Basic, Bearer, Source
@@ -149,6 +150,32 @@ def test_a_repeat_gets_the_same_answer_and_changes_nothing(
     assert len(_messages(ports)) == 1
 
 
+def test_a_message_is_answered_by_a_message(gateway: Gateway, wire: Callable[[str], bytes]) -> None:
+    answer = gateway.push(wire("message"), path="/fhir/ehr/$process-message")
+    bundle = answer.json()
+    header, outcome = (entry["resource"] for entry in bundle["entry"])
+    assert (answer.status_code, bundle["type"]) == (200, "message")
+    assert header["response"]["identifier"] == "msg-5004"
+    assert header["response"]["code"] == "ok"
+    assert header["eventCoding"]["code"] == "O23"
+    assert header["destination"] == [{"endpoint": "https://ehr.example/fhir"}]
+    assert header["response"]["details"]["reference"] == bundle["entry"][1]["fullUrl"]
+    assert outcome["resourceType"] == "OperationOutcome"
+    R4BBundle.model_validate(bundle)
+
+
+def test_a_message_that_nothing_is_taken_of_is_a_fatal_error(
+    gateway: Gateway, wire: Callable[[str], bytes]
+) -> None:
+    tree = json.loads(wire("message"))
+    for entry in tree["entry"][1:]:
+        entry["resource"].pop("intent", None)
+    header = gateway.push(json.dumps(tree).encode(), path="/fhir/ehr/$process-message").json()["entry"][0][
+        "resource"
+    ]
+    assert header["response"]["code"] == "fatal-error"
+
+
 def test_a_transaction_gets_an_answer_for_each_entry(
     gateway: Gateway, ports: Ports, wire: Callable[[str], bytes]
 ) -> None:
@@ -177,16 +204,15 @@ def test_a_revoked_order_is_cancelled(gateway: Gateway, ports: Ports, wire: Call
     assert [order.state for order in _orders(ports)] == [State.CANCELLED]
 
 
-def test_an_order_whose_patient_is_not_there_is_held_and_accepted(
+def test_an_order_whose_patient_must_be_read_first_is_accepted_and_waits(
     gateway: Gateway, ports: Ports, wire: Callable[[str], bytes]
 ) -> None:
     order = json.loads(wire("contained"))
     del order["contained"]
     answer = gateway.push(json.dumps({**order, "subject": {"reference": "Patient/7"}}).encode())
     assert answer.status_code == 200
-    assert _texts(answer.json())[0] == "orders: 0 scheduled, 1 held, 0 cancelled"
-    (held,) = _orders(ports)
-    assert (held.state, held.subject) == (State.HELD, "Patient/7")
+    assert _texts(answer.json()) == ["kept; what it refers to is read first"]
+    assert [message.state for message in _messages(ports)] == [MessageState.RECEIVED]
 
 
 @pytest.mark.parametrize(
@@ -201,6 +227,7 @@ def test_a_patient_of_another_server_is_not_taken_for_the_senders(
     gateway: Gateway, ports: Ports, wire: Callable[[str], bytes], reference: str, subject: str
 ) -> None:
     order = json.loads(wire("contained"))
+    gateway.push(json.dumps({**order["contained"][0], "id": "7"}).encode())  # known, so it need not be read
     gateway.push(json.dumps({**order, "subject": {"reference": reference}}).encode())
     assert [order.subject for order in _orders(ports)] == [subject]
 
@@ -343,7 +370,7 @@ def test_neither_answers_nor_logs_tell_of_the_patient(
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared corpora are not here")
 def test_whatever_others_send_is_answered(gateway: Gateway, ports: Ports) -> None:
     files = sorted(path for path in CORPUS.rglob("*.json") if path.stat().st_size <= 64 * 1024)
-    statuses = {gateway.push(path.read_bytes()).status_code for path in files}
+    statuses = {gateway.push(path.read_bytes(), "/fhir/open").status_code for path in files}
     assert statuses <= {200, 400}
     assert len(_orders(ports)) > 0
 

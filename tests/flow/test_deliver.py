@@ -1,3 +1,6 @@
+import threading
+from typing import Any
+
 import pytest
 
 from gateway.flow.deliver import LEASE, deliver_due, retry, wait_s
@@ -119,7 +122,7 @@ def test_a_dead_one_lets_the_next_in_turn_go(ports: Ports) -> None:
 def test_what_was_being_sent_when_we_died_is_sent_again_as_it_was_before_what_follows(ports: Ports) -> None:
     first, second = _status(ports), _status(ports)
     with ports.database.write() as tx:
-        taken = outbox.claim(tx, ports.clock(), LEASE)  # and then the power fails
+        taken = next(iter(outbox.claim(tx, ports.clock(), LEASE)), None)  # and then the power fails
     sent: list[Delivery] = []
     assert deliver_due(ports, sent.append) == 0
     ports.clock.advance(seconds=LEASE.total_seconds())  # type: ignore[attr-defined]
@@ -143,3 +146,29 @@ def test_each_worker_serves_its_own_destination(ports: Ports) -> None:
 def test_a_worker_that_is_told_to_stop_takes_nothing_more(ports: Ports) -> None:
     _owe(ports)
     assert deliver_due(ports, lambda _: None, is_stopping=lambda: True) == 0
+
+
+def test_several_are_on_their_way_at_once(ports: Ports) -> None:
+    together = threading.Barrier(3, timeout=10)
+    with ports.database.write() as tx:
+        for key in ("1", "2", "3", "4", "5", "6"):
+            out = Outgoing(destination="ehr", kind="ImagingStudy", key=key, order_id=None, payload=b"{}")
+            outbox.add(tx, out, ports.clock())
+
+    def meet(_: Delivery) -> None:
+        together.wait()
+
+    assert deliver_due(ports, meet, to="ehr", at_once=3) == 6
+
+
+def test_a_fault_of_ours_gives_the_work_back_when_the_lease_ends(ports: Ports, clock: Any) -> None:
+    owed = _owe(ports)
+
+    def broken(_: Delivery) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        deliver_due(ports, broken)
+    assert _show(ports, owed).state is DeliveryState.SENDING
+    clock.advance(seconds=LEASE.total_seconds())
+    assert deliver_due(ports, lambda _: None) == 1

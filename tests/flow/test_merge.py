@@ -272,6 +272,9 @@ def test_images_that_named_another_patient_find_their_order_when_the_two_are_one
     assert feed.deeds(f"study:{before.id}")[-2:] == ["study.link", "study.complete"]
     _undo(ports)
     assert (_study(ports).order_id, _study(ports).doubt) == (None, before.doubt)
+    complete_quiet(ports, _news)
+    with ports.database.read() as tx:  # who was told whose it is hears that it is nobody's
+        assert next(iter(outbox.newest(tx))).payload == b""
 
 
 def test_a_merge_undone_gives_back_what_it_moved_and_leaves_what_came_later(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pydicom.uid import (
 from gateway.imaging import measurements as limits
 from gateway.imaging.measurements import read_measurements
 from gateway.model.errors import GatewayError, Malformed, Refused, Unavailable
-from gateway.model.measurement import Code, Measurement
+from gateway.model.measurement import Circumstances, Code, Measurement, Report, read_circumstances
 
 WriteReport = Callable[..., Path]
 
@@ -38,15 +39,70 @@ def test_a_number_comes_with_its_name_unit_and_place(write_report: WriteReport, 
     path = write_report(
         [_text(), biometry], syntax=syntax, ConceptNameCodeSequence=[_code("125000", "DCM", "OB-GYN Report")]
     )
-    assert read_measurements(path) == (
-        Measurement(
-            name=FEMUR,
-            value="3.50",
-            unit=CENTIMETRE,
-            context=("OB-GYN Report", "Fetal Biometry", "Long Bones"),
-            path="1.2.2.1",
-        ),
+    (found,) = read_measurements(path)
+    assert replace(found, circumstances=Circumstances()) == Measurement(
+        name=FEMUR,
+        value="3.50",
+        unit=CENTIMETRE,
+        context=("OB-GYN Report", "Fetal Biometry", "Long Bones"),
+        path="1.2.2.1",
     )
+
+
+def test_a_number_comes_with_what_qualifies_it(write_report: WriteReport) -> None:
+    """Source: DICOM PS3.16 TID 300, 1008, 5008."""
+    mean = _qualified("121401", "DCM", "Derivation", _code("R-00317", "SRT", "Mean"))
+    site = _qualified("363698007", "SCT", "Finding Site", _code("64033007", "SCT", "Kidney"))
+    left = _qualified("272741003", "SCT", "Laterality", _code("7771000", "SCT", "Left"))
+    site.ContentSequence = [left]
+    fetus = Dataset()
+    fetus.RelationshipType, fetus.ValueType, fetus.TextValue = "HAS OBS CONTEXT", "TEXT", "A"
+    fetus.ConceptNameCodeSequence = [_code("11951-1", "LN", "Fetus ID")]
+    number, plain = _number("52.10"), _number("1")
+    number.ContentSequence = [mean]
+    number.ObservationUID = "1.2.9"
+    plain.NumericValueQualifierCodeSequence = [_code("114006", "DCM", "Measurement failure")]
+    path = write_report([_container("Biometry", [fetus, site, number]), plain])
+    (one, other) = read_measurements(path)
+    assert one.circumstances.subject == "A"
+    assert one.circumstances.observation_uid == "1.2.9"
+    assert [(said.meaning, value.meaning) for said, value in one.circumstances.modifiers] == [
+        ("Derivation", "Mean"),
+        ("Finding Site", "Kidney"),
+        ("Laterality", "Left"),
+    ]
+    assert (other.circumstances.subject, other.circumstances.modifiers) == ("", ())
+    assert other.circumstances.qualifier == Code(value="114006", scheme="DCM", meaning="Measurement failure")
+
+
+def test_a_number_comes_with_the_flags_of_its_report(write_report: WriteReport) -> None:
+    sop, series, study = Dataset(), Dataset(), Dataset()
+    sop.ReferencedSOPInstanceUID = "1.2.3"
+    series.ReferencedSOPSequence = [sop]
+    study.ReferencedSeriesSequence = [series]
+    path = write_report(
+        [_number("1")],
+        SOPInstanceUID="1.2.4",
+        CompletionFlag="COMPLETE",
+        VerificationFlag="VERIFIED",
+        PreliminaryFlag="FINAL",
+        PredecessorDocumentsSequence=[study],
+        ContentDate="20260623",
+        ContentTime="104501",
+        TimezoneOffsetFromUTC="+0100",
+    )
+    (found,) = read_measurements(path)
+    assert found.circumstances.report == Report(
+        sop_uid="1.2.4",
+        is_complete=True,
+        is_verified=True,
+        is_preliminary=False,
+        replaces=("1.2.3",),
+        date="20260623",
+        time="104501",
+        zone_offset="+0100",
+    )
+    assert read_circumstances(asdict(found.circumstances)) == found.circumstances
 
 
 def test_numbers_come_in_the_order_of_the_tree(write_report: WriteReport) -> None:
@@ -235,6 +291,14 @@ def _number(value: str) -> Dataset:
     measured.NumericValue = value
     measured.MeasurementUnitsCodeSequence = [_code(CENTIMETRE.value, CENTIMETRE.scheme, CENTIMETRE.meaning)]
     item.MeasuredValueSequence = [measured]
+    return item
+
+
+def _qualified(value: str, scheme: str, meaning: str, code: Dataset) -> Dataset:
+    item = Dataset()
+    item.RelationshipType, item.ValueType = "HAS CONCEPT MOD", "CODE"
+    item.ConceptNameCodeSequence = [_code(value, scheme, meaning)]
+    item.ConceptCodeSequence = [code]
     return item
 
 

@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from gateway.flow.ports import Release
 from gateway.model.errors import Invalid
+from gateway.proof_sections import MutualTls, Proof
 from gateway.sections import Http
 from gateway.settings import Settings, load
 
@@ -138,7 +140,29 @@ def test_an_open_webhook_is_allowed_on_this_computer_alone(tmp_path: Path) -> No
 
 def test_no_proof_may_be_written_as_none(tmp_path: Path) -> None:
     text = '[fhir.destinations.e]\nurl = "https://e"\nauth = "none"'
-    assert load(_file(tmp_path, text)).fhir.destinations["e"].auth.is_none
+    assert load(_file(tmp_path, text)).fhir.destinations["e"].auth == Proof()
+
+
+@pytest.mark.parametrize(
+    ("auth", "fault"),
+    [
+        ('{ bearer = "x", basic = ["u", "p"] }', "only one of bearer, basic can be used"),
+        ('{ bearer = "" }', "an empty secret protects nothing"),
+        ('{ smart_backend = { client_id = "gw", keys = [] } }', "smart_backend.keys"),
+        ('{ oauth2 = { client_id = "gw" } }', "client_secret"),
+        ('{ oauth2 = { client_id = "gw", client_secret = "s", token_url = "ftp://x" } }', "http://"),
+    ],
+)
+def test_a_proof_that_cannot_work_is_a_fault(tmp_path: Path, auth: str, fault: str) -> None:
+    text = f'[fhir.destinations.e]\nurl = "https://e"\nauth = {auth}'
+    with pytest.raises(Invalid, match=re.escape(fault)):
+        load(_file(tmp_path, text))
+
+
+def test_a_certificate_goes_with_another_proof(tmp_path: Path) -> None:
+    auth = '{ bearer = "x", mtls = { certificate = "own.pem" } }'
+    proof = load(_file(tmp_path, f'[fhir.destinations.e]\nurl = "https://e"\nauth = {auth}'))
+    assert proof.fhir.destinations["e"].auth.mtls == MutualTls(certificate=Path("own.pem"))
 
 
 def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

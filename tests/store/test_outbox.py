@@ -1,6 +1,9 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from gateway.model.delivery import Delivery, DeliveryState, Outgoing
+from gateway.model.errors import Conflict
 from gateway.model.ids import DeliveryId
 from gateway.store import outbox
 from gateway.store.database import Database
@@ -17,7 +20,7 @@ def _owe(database: Database, key: str = "1.2", payload: bytes = b"{}") -> Delive
 
 def _claim(database: Database, at: datetime = NOW) -> Delivery | None:
     with database.write() as tx:
-        return outbox.claim(tx, at, LEASE)
+        return next(iter(outbox.claim(tx, at, LEASE)), None)
 
 
 def _show(database: Database, delivery_id: DeliveryId) -> Delivery:
@@ -96,3 +99,36 @@ def test_a_dead_delivery_can_be_sent_again_by_hand(database: Database) -> None:
     again = _claim(database)
     assert again is not None
     assert again.id == owed
+
+
+def test_several_are_claimed_at_once_but_of_one_thing_only_one(each_database: Database) -> None:
+    for key in ("1", "2", "3"):
+        _owe(each_database, key=key)
+    with each_database.write() as tx:
+        first = outbox.claim(tx, NOW, LEASE, to="ehr", limit=2)
+        rest = outbox.claim(tx, NOW, LEASE, to="ehr", limit=2)
+    assert [len(first), len(rest)] == [2, 1]
+    assert {one.key for one in (*first, *rest)} == {"1", "2", "3"}
+
+
+def test_what_was_given_up_is_not_sent_after_newer_news(each_database: Database) -> None:
+    old = _owe(each_database)
+    with each_database.write() as tx:
+        (claimed,) = outbox.claim(tx, NOW, LEASE)
+        outbox.settle(tx, claimed, DeliveryState.DEAD, at=NOW, error="422")
+    _owe(each_database)
+    with pytest.raises(Conflict, match="newer news"), each_database.write() as tx:
+        outbox.requeue(tx, old, NOW)
+
+
+def test_two_states_of_one_thing_never_leave_together(each_database: Database) -> None:
+    old = _owe(each_database)
+    _claim(each_database)
+    newer = _owe(each_database)
+    with each_database.write() as tx:
+        again = outbox.claim(tx, NOW + LEASE, LEASE, limit=9)
+    assert [one.id for one in again] == [old]
+    with each_database.read() as tx:
+        assert outbox.show(tx, newer).state is DeliveryState.PENDING
+        assert outbox.is_owed(tx, "ehr", "ImagingStudy", "1.2")
+        assert not outbox.is_owed(tx, "ehr", "ImagingStudy", "9.9")

@@ -1,11 +1,12 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from gateway.model.ids import StudyId, Uid
-from gateway.model.measurement import Code, Measurement
-from gateway.model.study import PictureState, Received, StudyState
+from gateway.model.measurement import Circumstances, Code, Measurement, Report
+from gateway.model.study import PictureState, Received, SeriesFacts, StudyFacts, StudyState
 from gateway.store import studies
 from gateway.store.database import Database
 
@@ -38,6 +39,24 @@ def test_instances_gather_in_their_series_and_study(database: Database) -> None:
     assert (study.instance_count, study.state, study.patient_id) == (3, StudyState.RECEIVING, "MRN1")
 
 
+def test_what_the_header_says_for_others_comes_back(each_database: Database) -> None:
+    kidney = Code(value="64033007", scheme="SCT", meaning="Kidney")
+    study_facts = StudyFacts(
+        zone_offset="+0100", accession_issuer="RIS", referring="Who^A", procedure=(kidney,)
+    )
+    series_facts = SeriesFacts(
+        date="20261123", body_part="KIDNEY", region=kidney, laterality="L", station="R1"
+    )
+    received = replace(_received("1"), facts=study_facts, series_facts=series_facts, title="ORIGINAL PRIMARY")
+    study_id = _add(each_database, received)
+    _add(each_database, _received("2", series_uid="1.2"))
+    with each_database.read() as tx:
+        study = studies.show(tx, study_id)
+    assert study.facts == study_facts
+    assert [one.facts for one in study.series] == [series_facts, SeriesFacts()]
+    assert study.series[0].instances[0].title == "ORIGINAL PRIMARY"
+
+
 def test_a_sop_instance_uid_can_be_stored_once(database: Database) -> None:
     _add(database, _received("1"))
     with pytest.raises(IntegrityError):
@@ -63,9 +82,17 @@ def test_a_late_image_opens_a_complete_study_again(database: Database) -> None:
 
 def test_measurements_come_back_as_they_were_and_replace_older_ones(database: Database) -> None:
     _add(database, _received("1"))
+    side = (
+        Code(value="272741003", scheme="SCT", meaning="Laterality"),
+        Code(value="7", scheme="L", meaning="x"),
+    )
+    report = Report(
+        sop_uid="1.2", is_complete=True, is_verified=False, is_preliminary=True, replaces=("1.1",)
+    )
     length = Measurement(
         name=Code(value="11820-8", scheme="LN", meaning="Biparietal Diameter"), value="52.10",
         unit=Code(value="mm", scheme="UCUM", meaning="millimeter"), context=("Fetal Biometry",), path="1.2",
+        circumstances=Circumstances(subject="A", modifiers=(side,), qualifier=side[0], report=report),
     )  # fmt: skip
     bare = Measurement(name=length.name, value="", unit=None, context=(), path="1.3")
     with database.read() as tx:

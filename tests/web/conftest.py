@@ -126,7 +126,7 @@ class Machine:
     def send(self, order: Order | None, *, study_uid: str = "", doubt: str = "", **changed: str) -> Sent:
         """An image of the order's study, not yet examined; without an order, of nobody's."""
         sop = self.ports.new_uid()
-        values = {
+        values: dict[str, Any] = {
             "patient_id": order.patient.patient_id if order else "TEMP",
             "patient_name": order.patient.name if order else "Walk^In",
             "birth_date": order.patient.birth_date if order else "",

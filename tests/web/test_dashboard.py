@@ -206,7 +206,7 @@ async def test_what_the_ehr_knows_is_shown(
     news = Outgoing(destination="ehr", kind="ImagingStudy", key="1", order_id=order.id, payload=b"{}")
     with ports.database.write() as tx:
         outbox.add(tx, news, ports.clock())
-        claimed = outbox.claim(tx, ports.clock(), timedelta(seconds=30))
+        claimed = next(iter(outbox.claim(tx, ports.clock(), timedelta(seconds=30))), None)
         assert claimed is not None
         outbox.settle(tx, claimed, state, at=ports.clock())
     async with visitor(Role.VIEWER) as client:

@@ -28,7 +28,7 @@ def _owe(ports: Ports, order: Order, kind: str, state: DeliveryState, error: str
     )
     with ports.database.write() as tx:
         outbox.add(tx, news, ports.clock())
-        claimed = outbox.claim(tx, ports.clock(), timedelta(seconds=30))
+        claimed = next(iter(outbox.claim(tx, ports.clock(), timedelta(seconds=30))), None)
         assert claimed is not None
         again = ports.clock() + timedelta(days=1)
         outbox.settle(tx, claimed, state, at=ports.clock(), next_at=again, error=error)

@@ -102,7 +102,7 @@ async def test_the_health_page_says_what_is_wrong_and_what_to_do(
         codes.sighted(tx, "ris", [UnknownCode(table="modality", code="XRX")], clock())
         news = Outgoing(destination="ehr", kind="study", key="1", order_id=order.id, payload=b"{}")
         outbox.add(tx, news, clock())
-        claimed = outbox.claim(tx, clock(), timedelta(minutes=2))
+        claimed = next(iter(outbox.claim(tx, clock(), timedelta(minutes=2))), None)
         assert claimed is not None
         outbox.settle(tx, claimed, DeliveryState.DEAD, at=clock(), error="no")
     for _ in range(4):

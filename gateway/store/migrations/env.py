@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from gateway.store import machine_tables  # noqa: F401 - its tables join the metadata
+from gateway.store import fhir_tables, machine_tables  # noqa: F401 - their tables join the metadata
 from gateway.store.tables import metadata
 
 context.configure(

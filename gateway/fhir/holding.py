@@ -1,0 +1,88 @@
+"""A resource as we hold it, and what is held of a source when a reference leads there."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from gateway.fhir.classify import entries_of, is_id, resource_of, text_at
+from gateway.fhir.exact import encode_exact, read_exact
+from gateway.mapping.fhir_paths import Resource
+from gateway.model.ids import MessageId
+from gateway.model.resource import Held, Identifiers
+from gateway.store import errands, resources
+from gateway.store.database import Database
+
+
+def held_of(source: str, resource: Resource, at: datetime) -> Held | None:
+    """The resource as it is held; None for one without an id that could be asked for, and for a Bundle."""
+    kind, own_id = text_at(resource, "resourceType"), text_at(resource, "id")
+    if not kind or kind == "Bundle" or not is_id(own_id):
+        return None
+    return Held(
+        source=source,
+        type=kind,
+        id=own_id,
+        version=text_at(resource, "meta", "versionId"),
+        last_updated=read_instant(text_at(resource, "meta", "lastUpdated")),
+        body=encode_exact(resource),
+        at=at,
+        identifiers=_identifiers(resource),
+    )
+
+
+def held_in(source: str, resource: Resource, at: datetime) -> tuple[Held, ...]:
+    """The resource itself, or those of a Bundle, as they are held."""
+    inner = [resource, *(one for entry in entries_of(resource) if (one := resource_of(entry)) is not None)]
+    found = (held_of(source, one, at) for one in inner)
+    return tuple(held for held in found if held is not None)
+
+
+def read_instant(text: str) -> datetime | None:
+    """The instant; None when it is none. Source: FHIR R4 datatypes.html, instant."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is held of a source, and why what a message needs could not be read, by what was asked for."""
+
+    database: Database
+    source: str
+    said: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, target: str) -> Resource | None:
+        """What "Patient/7" or "Patient?identifier=system|value" leads to; None when it is not held."""
+        kind, is_search, rest = target.partition("?identifier=")
+        with self.database.read() as tx:
+            if is_search:
+                system, _, value = rest.rpartition("|")
+                found = resources.find(tx, self.source, kind, identifier=(system, value), limit=2)
+                held = found[0] if len(found) == 1 else None
+            else:
+                kind, _, own_id = target.partition("/")
+                held = resources.of(tx, self.source, kind, own_id)
+        if held is None or held.is_deleted:
+            return None
+        tree = read_exact(held.body)
+        return tree if isinstance(tree, dict) else None
+
+
+def known_to(database: Database, source: str, message_id: MessageId | None = None) -> Known:
+    """What is held of the source; for a stored message also what could not be read for it."""
+    if message_id is None:
+        return Known(database=database, source=source)
+    with database.read() as tx:
+        failed = {one.target: one.error for one in errands.of_message(tx, message_id) if one.error}
+    return Known(database=database, source=source, said=failed)
+
+
+def _identifiers(resource: Resource) -> Identifiers:
+    found = resource.get("identifier")
+    several: Iterable[Any] = found if isinstance(found, list) else (found,)
+    own = (one for one in several if isinstance(one, dict))
+    return tuple((text_at(one, "system"), text_at(one, "value")) for one in own if text_at(one, "value"))

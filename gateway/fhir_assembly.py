@@ -1,0 +1,133 @@
+"""The configuration of FHIR becomes what its edge is given."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from gateway.fhir import credentials
+from gateway.fhir.auth import Basic, Bearer, Credential, Header, Source
+from gateway.fhir.credentials import Certificate, ClientSecret, SignedClaim
+from gateway.fhir.destination import Destination, Instances, OrderUpdate, Write
+from gateway.fhir.holding import Known, known_to
+from gateway.fhir.proving import Place
+from gateway.fhir.reading_back import ReadingBack, reader_of
+from gateway.flow.ports import Ports
+from gateway.model.message import Inbound, Message
+from gateway.proof_sections import Proof
+from gateway.sections import Auth
+from gateway.settings import Settings
+from gateway.store.database import Database
+
+
+def fhir_sources(settings: Settings) -> dict[str, Source]:
+    """Who may push FHIR, by name."""
+    return {
+        name: Source(
+            name=name,
+            auth=inbound_credential(source.auth),
+            release=source.release,
+            base_url=source.base_url or "",
+        )
+        for name, source in settings.fhir.sources.items()
+    }
+
+
+def known_of(message: Message | Inbound, source: Source, database: Database) -> Known | None:
+    """What is held of the message's source; None when that cannot be asked for more."""
+    if not source.base_url:
+        return None
+    return known_to(database, source.name, message.id if isinstance(message, Message) else None)
+
+
+def reading_back(settings: Settings, ports: Ports) -> dict[str, tuple[ReadingBack, timedelta]]:
+    """What reads from the sources that can be asked, and for how long a message waits for that."""
+    found = {}
+    for name, one in settings.fhir.sources.items():
+        if one.base_url is not None:
+            place = Place(
+                url=one.base_url, proof=proof_of(one.read_auth), certificate=_certificate(one.read_auth)
+            )
+            reader = reader_of(place, clock=ports.clock, new_id=ports.new_uid)
+            found[name] = (ReadingBack(name, reader, ports.clock), timedelta(minutes=one.patience_minutes))
+    return found
+
+
+def inbound_credential(auth: Auth) -> Bearer | Basic | None:
+    """What whoever sends to us proves itself by; None when nothing is asked."""
+    credential = credential_of(auth)
+    assert not isinstance(credential, Header)  # the settings refuse it for a source
+    return credential
+
+
+def fhir_destinations(settings: Settings) -> tuple[Destination, ...]:
+    """Who is told about studies by FHIR."""
+    return tuple(
+        Destination(
+            name=name,
+            url=one.url,
+            release=one.release,
+            write=Write(one.write),
+            auth=proof_of(one.auth),
+            certificate=_certificate(one.auth),
+            signing_secret=one.signing_secret,
+            order_update=OrderUpdate(one.order_update),
+            in_flight=one.in_flight,
+            sources=_same_server(settings, name, one.url),
+            instances=Instances(one.instances),
+            max_instances=one.max_instances,
+            observations=one.observations,
+            report=one.report,
+            provenance=one.provenance,
+            registered=one.registered,
+            dicomweb_url=one.dicomweb_url or "",
+        )
+        for name, one in settings.fhir.destinations.items()
+    )
+
+
+def proof_of(auth: Proof) -> credentials.Proof | None:
+    """How we prove ourselves to a server; None when we do not, or by a certificate alone."""
+    if auth.oauth2 is not None:
+        one = auth.oauth2
+        return ClientSecret(
+            client_id=one.client_id,
+            secret=one.client_secret,
+            scope=one.scope,
+            token_url=one.token_url or "",
+            sends=one.send,
+        )
+    if auth.smart_backend is not None:
+        smart = auth.smart_backend
+        return SignedClaim(
+            client_id=smart.client_id, keys=smart.keys, scope=smart.scope, token_url=smart.token_url or ""
+        )
+    return credential_of(Auth(bearer=auth.bearer, basic=auth.basic, header=auth.header))
+
+
+def signing_keys(settings: Settings) -> tuple[Path, ...]:
+    """The files of every key that signs for us, or is about to."""
+    proofs = [one.auth for one in settings.fhir.destinations.values()]
+    proofs += [one.read_auth for one in settings.fhir.sources.values()]
+    found = (proof.smart_backend for proof in proofs)
+    return tuple(dict.fromkeys(file for smart in found if smart is not None for file in smart.keys))
+
+
+def _certificate(auth: Proof) -> Certificate | None:
+    mtls = auth.mtls
+    return Certificate(certificate=mtls.certificate, key=mtls.key) if mtls is not None else None
+
+
+def _same_server(settings: Settings, name: str, url: str) -> frozenset[str]:
+    """The sources on the destination's own server: those with its base URL and, where it gives none, its name."""
+    sources = settings.fhir.sources.items()
+    return frozenset(
+        other for other, one in sources if (one.base_url or (url if other == name else "")) == url
+    )
+
+
+def credential_of(auth: Auth) -> Credential | None:
+    """How one side proves who it is; None when it does not."""
+    if auth.bearer is not None:
+        return Bearer(token=auth.bearer)
+    if auth.basic is not None:
+        return Basic(user=auth.basic[0], password=auth.basic[1])
+    return Header(name=auth.header[0], value=auth.header[1]) if auth.header is not None else None

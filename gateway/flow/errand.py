@@ -1,0 +1,109 @@
+"""Errands: what messages need from a record system is read, under a lease, until it is here or given up."""
+
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gateway.flow.deliver import wait_s
+from gateway.flow.ports import Ports
+from gateway.model.errand import Errand, ErrandKind
+from gateway.model.errors import NotFound, Refused, Unavailable
+from gateway.model.ids import MessageId
+from gateway.model.message import Interpretation
+from gateway.model.resource import Held
+from gateway.store import errands, resources
+from gateway.store.database import Tx
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(minutes=5)
+AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What came of an errand. `error` is "" when it was done."""
+
+    errand: Errand
+    held: tuple[Held, ...] = ()
+    error: str = ""
+    is_final: bool = False  # the server will not say anything else
+    retry_after_s: float | None = None
+
+
+def note(tx: Tx, source: str, message_id: MessageId, interpretation: Interpretation, at: datetime) -> None:
+    """What a message brought is held, and what it needs is owed. Part of the message's own transaction."""
+    for held in interpretation.resources:
+        resources.save(tx, held)
+    for wanted in interpretation.wanted:
+        errands.add(tx, source, wanted, at, message_id=message_id)
+
+
+def waits(interpretation: Interpretation) -> bool:
+    """Whether the message cannot be settled before something is read for it."""
+    return any(wanted.kind is ErrandKind.READ for wanted in interpretation.wanted)
+
+
+def run_due(
+    ports: Ports, source: str, run: Callable[[Errand], Iterable[Held]], *, patience: timedelta
+) -> int:
+    """How many errands of the source were tried; 0 when none was due.
+
+    `run` reads and returns what is to be held; it raises NotFound, Refused or Unavailable. A reading that a message
+    waits for is given up when the server did not answer for as long as `patience`; others never are.
+    """
+    with ports.database.write() as tx:
+        claimed = errands.claim(tx, source, ports.clock(), LEASE, limit=AT_ONCE)
+    if not claimed:
+        return 0
+    with ThreadPoolExecutor(len(claimed), thread_name_prefix=f"read {source}") as pool:
+        outcomes = list(pool.map(lambda errand: _run(errand, run), claimed))
+    for outcome in outcomes:
+        with ports.database.write() as tx:
+            _settle(tx, outcome, ports.clock(), patience)
+        _tell(ports, outcome)
+    return len(outcomes)
+
+
+def forget_done(ports: Ports, after: timedelta) -> None:
+    """Errands that ended longer ago than that are forgotten."""
+    with ports.database.write() as tx:
+        errands.forget_done(tx, ports.clock() - after)
+
+
+def _run(errand: Errand, run: Callable[[Errand], Iterable[Held]]) -> _Outcome:
+    try:
+        return _Outcome(errand=errand, held=tuple(run(errand)))
+    except Unavailable as error:
+        return _Outcome(errand=errand, error=str(error), retry_after_s=error.retry_after_s)
+    except (NotFound, Refused) as error:
+        return _Outcome(errand=errand, error=str(error), is_final=True)
+
+
+def _settle(tx: Tx, outcome: _Outcome, at: datetime, patience: timedelta) -> None:
+    errand = outcome.errand
+    for held in outcome.held:
+        resources.save(tx, held)
+    if not outcome.error:
+        errands.finish(tx, errand, at)
+    elif outcome.is_final or (errand.kind is ErrandKind.READ and at - errand.created_at >= patience):
+        errands.give_up(tx, errand, at, outcome.error)
+    else:
+        after_s = wait_s(errand.attempts, asked_s=outcome.retry_after_s, spread=errand.id * 37 % 100 / 100)
+        due = at + timedelta(seconds=after_s)
+        if errand.kind is ErrandKind.READ:
+            due = min(due, max(errand.created_at + patience, at))
+        errands.postpone(tx, errand, due, outcome.error)
+
+
+def _tell(ports: Ports, outcome: _Outcome) -> None:
+    """The log names the field, never what was asked for: an identifier may stand in it."""
+    errand = outcome.errand
+    extra = {"source": errand.source, "kind": errand.kind, "field": errand.field, "attempts": errand.attempts}
+    if outcome.error:
+        log.warning("fhir.not_read", extra={**extra, "reason": outcome.error})
+    else:
+        log.info("fhir.read", extra=extra)
+    ports.tally.count("readings", errand.source, "failed" if outcome.error else "done")

@@ -1,0 +1,109 @@
+"""The resources that we hold, each in the newest version that came; found by id or by identifier."""
+
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+
+from gateway.model.resource import Held, is_older
+from gateway.store.database import Tx
+from gateway.store.fhir_tables import resource_identifiers as identifiers
+from gateway.store.fhir_tables import resources
+
+PAGE = 50
+
+
+def save(tx: Tx, held: Held) -> bool:
+    """Whether the resource is held now; False when what is stored is newer, and stays."""
+    tx.lock(f"resource {held.source} {held.address}")
+    known = of(tx, held.source, held.type, held.id)
+    if known is not None and is_older(held, known):
+        return False
+    values = {
+        "version": held.version,
+        "last_updated": held.last_updated,
+        "body": held.body,
+        "at": held.at,
+        "is_deleted": int(held.is_deleted),
+    }
+    if known is None:
+        key = {"source": held.source, "type": held.type, "resource_id": held.id}
+        tx.connection.execute(insert(resources).values(**key, **values))
+    else:
+        tx.connection.execute(update(resources).where(_is(resources, held)).values(**values))
+    if known is None or known.identifiers != held.identifiers:
+        _name(tx, held, is_new=known is None)
+    return True
+
+
+def of(tx: Tx, source: str, kind: str, resource_id: str) -> Held | None:
+    """The resource with that id, deleted ones included; None when we hold none."""
+    mine = (
+        (resources.c.source == source) & (resources.c.type == kind) & (resources.c.resource_id == resource_id)
+    )
+    row = tx.connection.execute(select(resources).where(mine)).one_or_none()
+    return _read(tx, row) if row is not None else None
+
+
+def find(
+    tx: Tx, source: str, kind: str, *, identifier: tuple[str | None, str] | None = None, limit: int = PAGE
+) -> tuple[Held, ...]:
+    """The resources of the type that are not deleted, the newest to come first.
+
+    `identifier` is (system, value): system None for any, "" for identifiers that have none.
+    Source: FHIR R4 search.html, token.
+    """
+    query = select(resources).where(
+        resources.c.source == source, resources.c.type == kind, resources.c.is_deleted == 0
+    )
+    if identifier is not None:
+        system, value = identifier
+        named = select(identifiers.c.resource_id).where(
+            identifiers.c.source == source, identifiers.c.type == kind, identifiers.c.value == value
+        )
+        if system is not None:
+            named = named.where(identifiers.c.system == system)
+        query = query.where(resources.c.resource_id.in_(named))
+    query = query.order_by(resources.c.at.desc(), resources.c.resource_id).limit(limit)
+    return tuple(_read(tx, row) for row in tx.connection.execute(query).all())
+
+
+def _name(tx: Tx, held: Held, *, is_new: bool) -> None:
+    if not is_new:
+        tx.connection.execute(delete(identifiers).where(_is(identifiers, held)))
+    rows = [
+        {
+            "source": held.source,
+            "type": held.type,
+            "resource_id": held.id,
+            "system": system,
+            "value": value,
+            "position": position,
+        }
+        for position, (system, value) in enumerate(dict.fromkeys(held.identifiers))
+    ]
+    if rows:
+        tx.connection.execute(insert(identifiers), rows)
+
+
+def _is(table: Any, held: Held) -> Any:
+    return (table.c.source == held.source) & (table.c.type == held.type) & (table.c.resource_id == held.id)
+
+
+def _read(tx: Tx, row: Any) -> Held:
+    mine = (
+        (identifiers.c.source == row.source)
+        & (identifiers.c.type == row.type)
+        & (identifiers.c.resource_id == row.resource_id)
+    )
+    query = select(identifiers.c.system, identifiers.c.value).where(mine).order_by(identifiers.c.position)
+    return Held(
+        source=row.source,
+        type=row.type,
+        id=row.resource_id,
+        version=row.version,
+        last_updated=row.last_updated,
+        body=row.body,
+        at=row.at,
+        is_deleted=bool(row.is_deleted),
+        identifiers=tuple((one.system, one.value) for one in tx.connection.execute(query)),
+    )

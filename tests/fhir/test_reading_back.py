@@ -1,0 +1,217 @@
+"""Messages that do not bring along what they refer to, from their answer to the order they become."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gateway.fhir.auth import Source
+from gateway.fhir.holding import held_of, known_to
+from gateway.fhir.interpret import understand
+from gateway.flow.errand import LEASE, run_due
+from gateway.flow.ports import Ports
+from gateway.flow.receive import receive
+from gateway.flow.replay import Rework, replay
+from gateway.flow.settle import settle_received
+from gateway.mapping.registry import Modules
+from gateway.model.errand import Errand
+from gateway.model.errors import NotFound, Unavailable
+from gateway.model.ids import MessageId
+from gateway.model.lifecycle import State
+from gateway.model.message import Inbound, Interpretation, Message, MessageState, Protocol
+from gateway.model.order import Order
+from gateway.model.resource import Held
+from gateway.store import errands, inbox, orders, resources
+from tests.conftest import FakeClock
+
+EHR = Source(name="ehr", auth=None, base_url="https://ehr.example/fhir")
+PATIENCE = timedelta(minutes=5)
+
+
+class Place:
+    """The gateway between a record system that pushes orders and the same one that is read."""
+
+    def __init__(self, ports: Ports, modules: Modules, clock: FakeClock, order: dict[str, Any]) -> None:
+        self.ports, self.modules, self.clock = ports, modules, clock
+        [self.patient] = order.pop("contained")
+        self.order = order
+        self.there: dict[str, dict[str, Any]] = {}
+        self.is_down = False
+        self.asked: list[str] = []
+
+    def push(self, resource: dict[str, Any]) -> MessageId:
+        inbound = Inbound(protocol=Protocol.FHIR, source="ehr", peer="", raw=json.dumps(resource).encode())
+        return receive(self.ports, inbound, self._arriving, lambda _: b"").message_id
+
+    def work(self) -> None:
+        while run_due(self.ports, "ehr", self._run, patience=PATIENCE):
+            settle_received(self.ports, self.interpret)
+
+    def interpret(self, message: Message | Inbound) -> Interpretation:
+        known = known_to(self.ports.database, "ehr", message.id if isinstance(message, Message) else None)
+        return understand(message.raw, EHR, self.modules, known=known).interpretation
+
+    def message(self, message_id: MessageId) -> Message:
+        with self.ports.database.read() as tx:
+            return inbox.show(tx, message_id)
+
+    def orders(self) -> tuple[Order, ...]:
+        with self.ports.database.read() as tx:
+            return tuple(reversed(orders.newest(tx)))
+
+    def _arriving(self, raw: bytes) -> Interpretation:
+        known, at = known_to(self.ports.database, "ehr"), self.clock()
+        return understand(raw, EHR, self.modules, known=known, at=at).interpretation
+
+    def _run(self, errand: Errand) -> tuple[Held, ...]:
+        self.asked.append(errand.target)
+        if self.is_down:
+            raise Unavailable("cannot be reached")
+        if errand.target not in self.there:
+            raise NotFound("answered 404")
+        held = held_of("ehr", self.there[errand.target], self.clock())
+        assert held is not None
+        return (held,)
+
+
+@pytest.fixture
+def place(ports: Ports, modules: Modules, clock: FakeClock, wire: Callable[[str], bytes]) -> Place:
+    order = json.loads(wire("contained"))
+    return Place(ports, modules, clock, {**order, "subject": {"reference": "Patient/7"}})
+
+
+def _patient(place: Place, own_id: str, **more: Any) -> dict[str, Any]:
+    return {**place.patient, "id": own_id, **more}
+
+
+def _replaced_by(own_id: str) -> list[dict[str, Any]]:
+    return [{"type": "replaced-by", "other": {"reference": f"Patient/{own_id}"}}]
+
+
+def test_an_order_waits_until_its_patient_was_read(place: Place) -> None:
+    place.there["Patient/7"] = _patient(place, "7")
+    message_id = place.push(place.order)
+    assert settle_received(place.ports, place.interpret) == 0
+    assert (place.message(message_id).state, place.orders()) == (MessageState.RECEIVED, ())
+    place.work()
+    assert place.message(message_id).state is MessageState.MAPPED
+    [order] = place.orders()
+    assert (order.state, order.subject, order.accession) == (State.SCHEDULED, "Patient/7", "FW-21")
+    with place.ports.database.read() as tx:
+        assert resources.of(tx, "ehr", "ServiceRequest", "21") is not None
+
+
+def test_a_patient_who_is_known_is_not_asked_for(place: Place) -> None:
+    place.push(_patient(place, "7"))
+    message_id = place.push(place.order)
+    assert place.message(message_id).state is MessageState.MAPPED
+    place.work()
+    assert place.asked == []
+
+
+def test_an_absolute_address_below_the_senders_base_is_the_same_patient(place: Place) -> None:
+    place.push(_patient(place, "7"))
+    address = "https://ehr.example/fhir/Patient/7/_history/2"
+    message_id = place.push({**place.order, "subject": {"reference": address}})
+    assert place.message(message_id).state is MessageState.MAPPED
+
+
+@pytest.mark.parametrize(
+    "subject", [{"reference": "https://evil.example/fhir/Patient/7"}, {"display": "Doe, Jane"}]
+)
+def test_another_host_and_a_name_lead_to_nobody(place: Place, subject: dict[str, str]) -> None:
+    message_id = place.push({**place.order, "subject": subject})
+    assert place.message(message_id).state is MessageState.HELD
+    place.work()
+    assert place.asked == []
+
+
+def test_a_patient_is_found_by_identifier(place: Place) -> None:
+    own = place.patient["identifier"][0]
+    subject = {"type": "Patient", "identifier": {"system": own["system"], "value": own["value"]}}
+    target = f"Patient?identifier={own['system']}|{own['value']}"
+    place.there[target] = _patient(place, "7")
+    message_id = place.push({**place.order, "subject": subject})
+    place.work()
+    assert place.message(message_id).state is MessageState.MAPPED
+    assert place.asked == [target]
+
+
+def test_what_comes_later_waits_so_that_nothing_overtakes(place: Place) -> None:
+    place.there["Patient/7"] = _patient(place, "7")
+    first = place.push(place.order)
+    second = place.push({**place.order, "status": "revoked", "meta": {"versionId": "2"}})
+    assert place.message(second).state is MessageState.RECEIVED
+    place.work()
+    assert [place.message(one).state for one in (first, second)] == [MessageState.MAPPED] * 2
+    assert [order.state for order in place.orders()] == [State.CANCELLED]
+
+
+def test_an_order_that_ends_waits_for_nobody(place: Place) -> None:
+    message_id = place.push({**place.order, "status": "revoked"})
+    assert place.message(message_id).state is not MessageState.RECEIVED
+    place.work()
+    assert place.asked == []
+
+
+def test_an_order_whose_patient_is_not_there_is_held_and_tried_again_by_a_person(place: Place) -> None:
+    message_id = place.push(place.order)
+    place.work()
+    held = place.message(message_id)
+    assert held.state is MessageState.HELD
+    assert "ServiceRequest.subject: could not be read from the record system: answered 404" in held.reason
+    [order] = place.orders()
+    assert order.state is State.HELD
+    place.there["Patient/7"] = _patient(place, "7")
+    rework = Rework(interpret=place.interpret, text=lambda _: "", encode=lambda _, text: text.encode())
+    assert replay(place.ports, message_id, rework, actor="user:anna").state is MessageState.RECEIVED
+    place.work()
+    assert place.message(message_id).state is MessageState.MAPPED
+    assert [(one.id, one.state) for one in place.orders()] == [(order.id, State.SCHEDULED)]
+
+
+def test_a_record_system_that_is_down_is_asked_again_until_patience_ends(place: Place) -> None:
+    place.is_down = True
+    message_id = place.push(place.order)
+    for _ in range(100):
+        place.work()
+        if place.message(message_id).state is not MessageState.RECEIVED:
+            break
+        place.clock.advance(seconds=5)
+    held = place.message(message_id)
+    assert (held.state, place.clock() - held.received_at) == (MessageState.HELD, PATIENCE)
+    assert "cannot be reached" in held.reason
+    assert 4 < len(place.asked) < 20
+
+
+def test_a_worker_that_died_gives_its_errand_back(place: Place) -> None:
+    place.there["Patient/7"] = _patient(place, "7")
+    message_id = place.push(place.order)
+    with place.ports.database.write() as tx:
+        assert len(errands.claim(tx, "ehr", place.clock(), LEASE)) == 1
+    place.work()
+    assert place.asked == []
+    place.clock.advance(seconds=LEASE.total_seconds())
+    place.work()
+    assert place.message(message_id).state is MessageState.MAPPED
+
+
+def test_a_patient_who_was_merged_is_the_survivor(place: Place) -> None:
+    place.there["Patient/7"] = _patient(place, "7", link=_replaced_by("8"))
+    survivor = [{**place.patient["identifier"][0], "value": "SURVIVOR"}]
+    place.there["Patient/8"] = _patient(place, "8", identifier=survivor)
+    place.push(place.order)
+    place.work()
+    assert [order.patient.patient_id for order in place.orders()] == ["SURVIVOR"]
+    assert place.asked == ["Patient/7", "Patient/8"]
+
+
+def test_patients_who_replace_each_other_are_nobody(place: Place) -> None:
+    place.there["Patient/7"] = _patient(place, "7", link=_replaced_by("8"))
+    place.there["Patient/8"] = _patient(place, "8", link=_replaced_by("7"))
+    message_id = place.push(place.order)
+    place.work()
+    assert place.message(message_id).state is MessageState.HELD
+    assert len(place.asked) == 2
