@@ -118,9 +118,9 @@ class Reader:
                 if answer.status != 429 and answer.status < 500:
                     return answer
             except Unavailable as error:
-                if attempt == TRIES:
-                    raise
                 asked_s = error.retry_after_s
+                if attempt == TRIES or (asked_s or 0.0) > LONGEST_PAUSE_S:
+                    raise
             pause_s = max(asked_s or 0.0, 0.25 * 2.0**attempt)
             if attempt == TRIES or pause_s > LONGEST_PAUSE_S:
                 return answer

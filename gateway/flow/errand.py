@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=5)
 AT_ONCE = 4
+_OUR_FAULT = "the gateway failed at reading it; its log says why"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,11 @@ def _run(errand: Errand, run: Callable[[Errand], Iterable[Held]]) -> _Outcome:
         return _Outcome(errand=errand, error=str(error), retry_after_s=error.retry_after_s)
     except (NotFound, Refused) as error:
         return _Outcome(errand=errand, error=str(error), is_final=True)
+    except (
+        Exception
+    ):  # a thread begins here: one reading that we fail at must not keep the others from their end
+        log.exception("errand.failed", extra={"source": errand.source, "kind": errand.kind})
+        return _Outcome(errand=errand, error=_OUR_FAULT, is_final=True)
 
 
 def _settle(tx: Tx, outcome: _Outcome, at: datetime, patience: timedelta) -> None:

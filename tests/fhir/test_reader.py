@@ -19,13 +19,16 @@ PATIENT = {"resourceType": "Patient", "id": "7", "birthDate": "1980-02-14"}
 class Ehr:
     """Answers what it is given to answer, and keeps what it was asked."""
 
-    def __init__(self, *answers: httpx.Response) -> None:
+    def __init__(self, *answers: httpx.Response | Unavailable) -> None:
         self.answers = deque(answers)
         self.asked: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
-        return self.answers.popleft()
+        answer = self.answers.popleft()
+        if isinstance(answer, Unavailable):
+            raise answer
+        return answer
 
 
 Made = Callable[[Ehr], Reader]
@@ -71,6 +74,14 @@ def test_a_server_in_trouble_is_asked_again_when_it_wishes(made: Made, slept: li
     ehr = Ehr(httpx.Response(429, headers={"retry-after": "3"}), httpx.Response(500), fhir(PATIENT))
     assert made(ehr).read("Patient/7") == PATIENT
     assert slept == [3.0, 1.0]
+
+
+def test_a_token_that_takes_much_time_is_waited_for_by_nobody(made: Made, slept: list[float]) -> None:
+    for before in ((), (httpx.Response(500),)):
+        ehr = Ehr(*before, Unavailable("no token", retry_after_s=60))
+        with pytest.raises(Unavailable, match="no token") as raised:
+            made(ehr).read("Patient/7")
+        assert raised.value.retry_after_s == 60
 
 
 def test_a_server_that_wants_much_time_is_left_alone(made: Made, slept: list[float]) -> None:

@@ -186,6 +186,25 @@ def test_a_record_system_that_is_down_is_asked_again_until_patience_ends(place: 
     assert 4 < len(place.asked) < 20
 
 
+def test_a_reading_that_the_gateway_fails_at_holds_its_order_and_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.there["Patient/8"] = _patient(place, "8")
+
+    def run(errand: Errand) -> tuple[Held, ...]:
+        if errand.target == "Patient/7":
+            raise LookupError
+        return Place._run(place, errand)
+
+    monkeypatch.setattr(place, "_run", run)
+    first = place.push(place.order)
+    second = place.push({**place.order, "id": "22", "subject": {"reference": "Patient/8"}})
+    place.work()
+    assert place.message(first).state is MessageState.HELD
+    assert "its log says why" in place.message(first).reason
+    assert place.message(second).state is not MessageState.RECEIVED
+
+
 def test_a_worker_that_died_gives_its_errand_back(place: Place) -> None:
     place.there["Patient/7"] = _patient(place, "7")
     message_id = place.push(place.order)
