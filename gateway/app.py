@@ -272,6 +272,7 @@ class Gateway:
             rework=self._rework,
             watcher=self._watcher,
             metrics_token=self.settings.watch.metrics_token,
+            expected=lambda title, uid: self._worklist.machines.choose(title, uid).expectations,
         )
         return self._site
 

@@ -75,3 +75,12 @@ class Profile:
     commitment: Expected = Expected.SOMETIMES
     commitment_association: str = "any"  # where its N-EVENT-REPORT is awaited: same, new or any
     version: str = ""  # of the file: another one when it changed
+
+    @property
+    def expectations(self) -> Mapping[str, str]:
+        """What machines of this kind do beside the worklist: yes, no or sometimes, by what it is called."""
+        return {
+            "exam status (MPPS)": self.mpps,
+            "reports (SR)": self.reports,
+            "storage commitment": self.commitment,
+        }

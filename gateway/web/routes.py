@@ -110,6 +110,7 @@ def build(
     rework: Rework | None = None,
     watcher: Watcher | None = None,
     metrics_token: str = "",
+    expected: Callable[[str, str], Mapping[str, str]] = lambda _title, _implementation: {},
 ) -> Starlette:
     """The application: our pages, and `more` routes of other rooms, which bring their own admission.
 
@@ -130,6 +131,7 @@ def build(
         rework=rework,
         watcher=watcher,
         metrics_token=metrics_token,
+        expected=expected,
     )
     app = Starlette(
         routes=[*(_route(site, entry) for entry in TABLE), *more],

@@ -42,6 +42,8 @@ class Site:
     read: Callable[[Message], Readable] | None  # a stored message read again; it raises Malformed
     rework: Rework | None = None  # None: messages are only looked at here
     watcher: Watcher | None = None  # None: nothing is watched here
+    expected: Callable[[str, str], Mapping[str, str]] = lambda _title, _implementation: {}
+    """What a machine does beside the worklist, by its AE title and implementation class UID."""
     metrics_token: str = ""  # asked for at /metrics; "": only programs on this computer may read them
 
     @property

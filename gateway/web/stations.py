@@ -1,6 +1,6 @@
 """The machines: when each last asked for its worklist, what it asked and what it got."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -22,6 +22,7 @@ class Machine:
     modality: str
     is_configured: bool
     asked: tuple[Asking, ...]
+    expected: Mapping[str, str]  # what it does beside the worklist: yes, no or sometimes
 
 
 def listing(site: Site, visit: Visit) -> Response:
@@ -37,10 +38,12 @@ def _machines(site: Site, tx: Tx) -> Iterator[Machine]:
     others = [title for title in receipts.askers(tx) if title not in known]
     for title in (*known, *others):
         station = known.get(title)
+        asked = receipts.recent(tx, title, _SHOWN)
         yield Machine(
             ae_title=title,
             name=station.name if station else title,
             modality=station.modality if station else "",
             is_configured=station is not None,
-            asked=receipts.recent(tx, title, _SHOWN),
+            asked=asked,
+            expected=site.expected(title, asked[0].asker.implementation_uid if asked else ""),
         )

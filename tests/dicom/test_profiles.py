@@ -29,6 +29,15 @@ expect: {mpps: yes, reports: no, commitment: sometimes, commitment_association: 
 """
 
 
+def test_what_a_machine_does_beside_the_worklist_is_known_by_its_name() -> None:
+    profile = read_profile(FULL.encode(), "old-one.yaml")
+    assert profile.expectations == {
+        "exam status (MPPS)": "yes",
+        "reports (SR)": "no",
+        "storage commitment": "sometimes",
+    }
+
+
 def test_the_library_has_no_fault() -> None:
     library = read_library(LIBRARY)
     assert library.faults == ()

@@ -61,6 +61,7 @@ def make_app(ports: Ports, trouble: Trouble) -> Callable[..., Starlette]:
             warnings=lambda: trouble.warnings,
             complete=lambda study, actor: complete.complete_now(ports, study, lambda *_: (), actor=actor),
             **{"watcher": Watcher(ports, [Feed(name="ris", quiet_after=timedelta(minutes=30))]), **more},
+            expected=lambda title, _: {"exam status (MPPS)": "sometimes"} if title == "US1" else {},
         )
 
     return make

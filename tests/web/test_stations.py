@@ -108,6 +108,7 @@ async def test_the_machines_page_tells_who_asked_what_without_a_patients_values(
         "1 order",
         "Modality US, Scheduled Procedure Step Start Date 23 Nov 2026, Patient Name",
         "ge-logiq",
+        "exam status (MPPS): sometimes",
         "LOGIQ_1",
         "10.0.0.7",
     ):
