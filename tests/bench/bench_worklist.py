@@ -57,7 +57,7 @@ def main() -> None:
             _row(name, entries, peer(entries), ours)
     print(f"{'with finished orders beside':34}{'finished':>9}")
     few = _row("gateway, 1 000 scheduled", 1_000, _gateway(1_000, 1_000), None)
-    _row("gateway, 1 000 scheduled", 200_000, _gateway(1_000, 200_000), few)
+    _row("gateway, 1 000 scheduled", 200_000, _gateway(1_000, 1_000_000), few)
 
 
 Address = tuple[int, str]
@@ -137,9 +137,10 @@ def _fill(database: Database, first: int, last: int, state: State) -> None:
     """A thousand orders through the store's own door, the rest as copies of them."""
     through = min(last, first + 1000)
     with database.write() as tx:
-        for number in range(first, through):
-            day = _day(number)
-            orders.add(tx, _order(tx, number, day, state), (day, "103000"), ())
+        made = [
+            orders.add(tx, _order(tx, number, _day(number), state), (_day(number), "103000"), ()).id
+            for number in range(first, through)
+        ]
         columns = [c for c in tables.orders.c if c.name != "id"]
         own = {"accession", "study_uid", "step_id"}
         for start in range(through, last, 1000):
@@ -148,8 +149,8 @@ def _fill(database: Database, first: int, last: int, state: State) -> None:
             )
             names = ", ".join(f'"{c.name}"' for c in columns)
             tx.connection.exec_driver_sql(
-                f"INSERT INTO orders ({names}) SELECT {values} FROM orders WHERE state = '{state}'"
-                f" AND accession LIKE 'A%' ORDER BY id LIMIT {min(1000, last - start)}"
+                f"INSERT INTO orders ({names}) SELECT {values} FROM orders"
+                f" WHERE id BETWEEN {made[0]} AND {made[min(1000, last - start) - 1]}"
             )
 
 
