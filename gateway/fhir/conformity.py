@@ -14,6 +14,10 @@ from gateway.fhir.primitives import Json
 
 log = logging.getLogger(__name__)
 
+_ESSENTIAL = frozenset({"identifier", "status", "subject", "code", "partOf", "derivedFrom"})
+_VALUE = "value"
+"""What a resource may not lose: without it, it would say something else, or of nobody."""
+
 _PACKAGES = {"R4": "fhir.resources.R4B", "R5": "fhir.resources"}  # R4B has R4's form of all that we send
 
 
@@ -28,7 +32,7 @@ def faults(resource: Json, release: str) -> tuple[str, ...]:
 
 
 def sound(resource: Json, release: str, study: int) -> Json | None:
-    """The resource, without those of its elements that are wrong; None when it cannot be without them.
+    """The resource, without those of its elements that are wrong; None when it cannot or may not be without them.
 
     What was wrong is logged with the `study`'s number.
     """
@@ -38,6 +42,8 @@ def sound(resource: Json, release: str, study: int) -> Json | None:
     kind = resource["resourceType"]
     log.error("fhir.invalid", extra={"study": study, "kind": kind, "places": places})
     wrong = {place.partition(".")[0] for place in places}
+    if any(name in _ESSENTIAL or name.startswith(_VALUE) for name in wrong):
+        return None
     kept = {name: value for name, value in resource.items() if name not in wrong or name == "resourceType"}
     return kept if not faults(kept, release) else None
 

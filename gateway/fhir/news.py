@@ -170,12 +170,13 @@ def _news(
     destination: Destination, study_uid: str, order_id: OrderId | None, entries: list[_Entry], study: int
 ) -> Outgoing | None:
     """None when not even the study could be told as FHIR wants it."""
+    checked = [(entry, sound(entry.resource, destination.release, study)) for entry in entries]
+    missing = {entry.name for entry, resource in checked if resource is None}
     told: list[Json] = []
-    for entry in entries:
-        resource = sound(entry.resource, destination.release, study)
+    for entry, resource in checked:
         if resource is not None:
             request = {"method": "PUT", "url": entry.address}
-            told.append({"fullUrl": entry.name, "resource": resource, "request": request})
+            told.append({"fullUrl": entry.name, "resource": _without(resource, missing), "request": request})
     if not any(one["resource"]["resourceType"] == KIND for one in told):
         return None
     return Outgoing(
@@ -185,3 +186,14 @@ def _news(
         order_id=order_id,
         payload=encode_exact({"resourceType": "Bundle", "type": "transaction", "entry": told}),
     )
+
+
+def _without(resource: Json, missing: set[str]) -> Json:
+    """The resource without references to what does not leave: a server refuses the whole for one of them."""
+    pruned = {
+        name: [one for one in value if not (isinstance(one, dict) and one.get("reference") in missing)]
+        if isinstance(value, list)
+        else value
+        for name, value in resource.items()
+    }
+    return {name: value for name, value in pruned.items() if value != []}

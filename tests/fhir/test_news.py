@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.fhir import news
 from gateway.fhir.conformity import faults
 from gateway.fhir.destination import Destination
 from gateway.fhir.exact import encode_exact, read_exact
@@ -374,3 +375,20 @@ def test_a_doubt_from_the_start_is_told_to_nobody(telling: Ports, order_factory:
     study = _store(telling, OBJECT, None, doubt="the images name another patient")
     complete_now(telling, study.id, renderer((EHR,), LONDON), actor="t")
     assert _told(telling) == []
+
+
+@pytest.mark.parametrize("missing", ["Observation", "Endpoint"])
+def test_nothing_refers_to_what_does_not_leave(
+    measured: Study, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    (whole,) = outgoing(measured, (), (FULL,), LONDON)
+    gone = {e["fullUrl"] for e in _tree(whole)["entry"] if e["resource"]["resourceType"] == missing}
+    assert gone
+    assert all(name in whole.payload.decode() for name in gone)
+    monkeypatch.setattr(
+        news, "sound", lambda resource, *_: None if resource["resourceType"] == missing else resource
+    )
+    (left,) = outgoing(measured, (), (FULL,), LONDON)
+    assert _resources(left, missing) == []
+    assert [name for name in gone if name in left.payload.decode()] == []
+    assert len(_resources(left, "ImagingStudy")) == 1
