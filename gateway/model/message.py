@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from gateway.model.errand import Wanted
+from gateway.model.following import Heard
 from gateway.model.ids import MessageId
 from gateway.model.order import Mapped
 from gateway.model.resource import Held
@@ -64,6 +65,9 @@ class Interpretation:
     warnings: tuple[str, ...] = ()
     resources: tuple[Held, ...] = ()  # what it brought, to be held
     wanted: tuple[Wanted, ...] = ()  # what must be read from its sender
+    doubts: tuple[str, ...] = ()  # what a person must look at, beside the orders in it
+    is_event: bool = False  # its control id names one event for good: it again is no news, whatever its bytes
+    heard: Heard | None = None  # what a notification says of the subscription it comes by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,6 +116,10 @@ class ModuleRef:
     version: str
 
 
+WITHDRAWN = ModuleRef(name="withdrawn", version="")
+"""What stands for a mapping module where a sender took a resource back: nothing had to be mapped."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRequest:
     """One scheduled procedure step as a mapping module understood it."""
@@ -128,6 +132,9 @@ class OrderRequest:
     service_request: str = ""  # "ServiceRequest/9" in the sender's FHIR base; "" for HL7
     subject: str = ""  # "Patient/7" in the sender's FHIR base
     unknown: tuple[UnknownCode, ...] = ()
+    address: str = ""  # of the FHIR resource that asks: "Task/3"; "" for HL7 and for one without an id
+    version: str = ""  # its meta.versionId
+    changed_at: datetime | None = None  # its meta.lastUpdated; None when it has none
 
     @property
     def severity(self) -> Severity | None:
