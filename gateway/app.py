@@ -38,13 +38,14 @@ from gateway.fhir.lookout import LOOK_S as LOOKOUT_S
 from gateway.fhir.lookout import Lookout
 from gateway.fhir.news import renderer
 from gateway.fhir.reading_back import ReadingBack
-from gateway.fhir_assembly import fhir_destinations, fhir_sources, reading_back, signing_keys
+from gateway.fhir_assembly import fhir_destinations, fhir_sources, reading_back, rhythms, signing_keys
 from gateway.flow.commit import report_due
 from gateway.flow.complete import complete_now, complete_quiet
 from gateway.flow.deliver import LEASE, deliver_due
 from gateway.flow.errand import forget_done, run_due
 from gateway.flow.examine import examine_pending
 from gateway.flow.expire import expire_stale
+from gateway.flow.follow import Follower
 from gateway.flow.seen import forget
 from gateway.flow.settle import settle_received
 from gateway.flow.watch_feeds import LOOK_S, Watcher
@@ -93,7 +94,8 @@ class Gateway:
         self._fhir = fhir_destinations(settings)
         self._news = renderer(self._fhir, self.ports.zone)
         self._clients = Client(self._fhir, self.ports)
-        self._readers = reading_back(settings, self.ports)
+        self._readers = reading_back(settings, self.ports, lambda: self.modules)
+        self._follower = Follower(self.ports, rhythms(settings))
         self._lookout = Lookout(self._fhir, self._clients)
         self._told = hl7_destinations(settings)
         self._lines = Lines(self._told)
@@ -265,6 +267,7 @@ class Gateway:
                 *self.modules.faults,
                 *self._worklist.machines.faults,
                 *self._lookout.warnings,
+                *self._follower.warnings,
             ),
             secure_cookies=self.settings.http.secure_cookies,
             mappings=self._mappings,
@@ -294,7 +297,9 @@ class Gateway:
             ("settle", 0.0, self._settle),
             ("expire", 300.0, self._expire),
             ("lookout", LOOKOUT_S, self._lookout.look),
+            ("follow", 5.0, self._follower.look),
         )
+        self._follower.start()
         for name, pause_s, job in jobs:
             self._start_worker(name, pause_s, job)
         self._start_deliveries()

@@ -1,5 +1,6 @@
 """The configuration of FHIR becomes what its edge is given."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from gateway.fhir.destination import Destination, Instances, OrderUpdate, Write
 from gateway.fhir.holding import Known, known_to
 from gateway.fhir.proving import Place
 from gateway.fhir.reading_back import ReadingBack, reader_of
+from gateway.flow.follow import Rhythm
 from gateway.flow.ports import Ports
+from gateway.mapping.registry import Modules
 from gateway.model.message import Inbound, Message
 from gateway.proof_sections import Proof
 from gateway.sections import Auth
@@ -26,28 +29,44 @@ def fhir_sources(settings: Settings) -> dict[str, Source]:
             auth=inbound_credential(source.auth),
             release=source.release,
             base_url=source.base_url or "",
+            polls=source.poll.criteria if source.poll else "",
+            counts_events=source.poll.event_numbers if source.poll else False,
         )
         for name, source in settings.fhir.sources.items()
     }
 
 
-def known_of(message: Message | Inbound, source: Source, database: Database) -> Known | None:
-    """What is held of the message's source; None when that cannot be asked for more."""
-    if not source.base_url:
-        return None
+def known_of(message: Message | Inbound, source: Source, database: Database) -> Known:
+    """What is held of the message's source, and what could not be read for the message."""
     return known_to(database, source.name, message.id if isinstance(message, Message) else None)
 
 
-def reading_back(settings: Settings, ports: Ports) -> dict[str, tuple[ReadingBack, timedelta]]:
+def rhythms(settings: Settings) -> dict[str, Rhythm]:
+    """When each source that may be polled is polled."""
+    return {
+        name: Rhythm(
+            every=timedelta(minutes=one.poll.minutes), heartbeat=timedelta(seconds=one.poll.heartbeat_seconds)
+        )
+        for name, one in settings.fhir.sources.items()
+        if one.poll is not None
+    }
+
+
+def reading_back(
+    settings: Settings, ports: Ports, modules: Callable[[], Modules]
+) -> dict[str, tuple[ReadingBack, timedelta]]:
     """What reads from the sources that can be asked, and for how long a message waits for that."""
     found = {}
+    sources = fhir_sources(settings)
     for name, one in settings.fhir.sources.items():
         if one.base_url is not None:
             place = Place(
                 url=one.base_url, proof=proof_of(one.read_auth), certificate=_certificate(one.read_auth)
             )
             reader = reader_of(place, clock=ports.clock, new_id=ports.new_uid)
-            found[name] = (ReadingBack(name, reader, ports.clock), timedelta(minutes=one.patience_minutes))
+            first = timedelta(days=one.poll.first_days if one.poll else 1)
+            reading = ReadingBack(sources[name], reader, ports, modules, first_poll=first)
+            found[name] = (reading, timedelta(minutes=one.patience_minutes))
     return found
 
 

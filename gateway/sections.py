@@ -241,6 +241,30 @@ class Station(_Section):
     hosts: tuple[Network, ...] = ()  # where it may call from; none: from anywhere
 
 
+class Poll(_Section):
+    """How a source is looked through for what was missed."""
+
+    criteria: str  # "ServiceRequest?category=..."
+    minutes: float = Field(
+        default=0, ge=0
+    )  # every so often; 0: at the start and when something was missed alone
+    first_days: float = Field(default=1, gt=0)  # how far back the first look goes
+    event_numbers: bool = True  # whether the numbers of its notifications tell that one was missed
+    heartbeat_seconds: float = Field(default=0, ge=0)  # how often it says that it is there; 0: it does not
+
+    @field_validator("criteria")
+    @classmethod
+    def _loses_nothing(cls, criteria: str) -> str:
+        kind, _, wanted = criteria.partition("?")
+        if not (kind.isascii() and kind.isalpha()):
+            raise ValueError(
+                'must be a search such as "ServiceRequest?category=http://snomed.info/sct|363679005"'
+            )
+        if any(part.partition("=")[0].partition(":")[0] == "status" for part in wanted.split("&")):
+            raise ValueError("must not ask for a status: an order that is cancelled would no longer be found")
+        return criteria
+
+
 class FhirSource(_Section):
     """Who may push orders to /fhir/{name}."""
 
@@ -248,7 +272,14 @@ class FhirSource(_Section):
     base_url: Url | None = None
     read_auth: Proof = Proof()  # how we prove ourselves there when we read
     patience_minutes: float = Field(default=5, gt=0)  # a message waits so long for what must be read
+    poll: Poll | None = None  # none: what was not pushed is not looked for
     release: Literal["R4", "R4B"] = "R4"
+
+    @model_validator(mode="after")
+    def _can_be_polled(self) -> Self:
+        if self.poll is not None and self.base_url is None:
+            raise ValueError("poll: needs base_url, else there is nobody to ask")
+        return self
 
     @field_validator("auth")
     @classmethod

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.fhir.arrival import read_arrival
+from gateway.fhir.asked import Asked, read_asked
 from gateway.fhir.auth import Source
-from gateway.fhir.classify import read_arrival
 from gateway.fhir.holding import Known
 from gateway.fhir.interpret import understand
 from gateway.fhir.references import graph
@@ -25,7 +26,9 @@ _FRAME_BYTES = b"\x0b\x1c\r\n \t"
 
 def read_stored(message: Message, *, fallback: str = "cp1252") -> Readable:
     """The stored message. Raises Malformed when it cannot be read."""
-    return _read_hl7(message.raw, fallback) if message.protocol is Protocol.HL7V2 else _read_fhir(message.raw)
+    if message.protocol is Protocol.HL7V2:
+        return _read_hl7(message.raw, fallback)
+    return _read_fhir(message.raw, read_asked(message.request))
 
 
 def interpret_stored(
@@ -46,7 +49,8 @@ def interpret_stored(
         end = next((end for end, (_, text) in FLAWS.items() if text in reason), End.WHOLE)
         return interpret(read(message.raw, end, expected or Expected()), modules)
     unknown = Source(name=message.source, auth=None)
-    return understand(message.raw, source or unknown, modules, known=known).interpretation
+    understood = understand(message.raw, source or unknown, modules, request=message.request, known=known)
+    return understood.interpretation
 
 
 def text_of(message: Message, *, fallback: str = "cp1252") -> str:
@@ -115,8 +119,8 @@ def _read_hl7(raw: bytes, fallback: str) -> Readable:
     return Readable(text=decoded.text, content=message)
 
 
-def _read_fhir(raw: bytes) -> Readable:
-    resource = read_arrival(raw).resource
+def _read_fhir(raw: bytes, asked: Asked | None = None) -> Readable:
+    resource = read_arrival(raw, asked).resource
     found = graph(resource)
     if not found.orders:
         raise Malformed("there is no order in it")

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.fhir.classify import BUNDLE, entries_of, header_of, text_at
+from gateway.fhir.arrival import is_delete_by_search
+from gateway.fhir.classify import BUNDLE, entries_of, header_of
 from gateway.fhir.interpret import Understood
 from gateway.fhir.outcome import Issue, render_outcome
 from gateway.fhir.reply import render_reply
-from gateway.mapping.fhir_paths import ORDERS
 from gateway.model.message import MessageState, Receipt
 from gateway.model.order import Action, Fault, Mapped, OrderRequest, Severity
 
@@ -33,17 +33,19 @@ _ENDS = {
 _ALWAYS_SAID = ("scheduled", "held", "cancelled")
 _MOST_ISSUES = 50
 WAITS = "kept; what it refers to is read first"
+LOOKED_FOR = "kept; what it tells of is read from the record system"
 _TAKEN, _REFUSED, _NOT_ALLOWED = "200 OK", "422 Unprocessable Entity", "405 Method Not Allowed"
 
 
 def render_answer(understood: Understood, receipt: Receipt) -> dict[str, Any]:
     """The answer to a message that is stored now."""
     arrival = understood.arrival
-    if arrival is None or arrival.type != BUNDLE:
-        return render_outcome(*_issues(understood.outcomes, receipt, is_whole=True))
+    every = (*understood.outcomes, *understood.withdrawn)
+    if arrival is None or arrival.type != BUNDLE or not arrival.resource:
+        return render_outcome(*_issues(every, receipt, is_whole=True))
     header = header_of(arrival.resource)
     if header is not None:
-        outcome = render_outcome(*_issues(understood.outcomes, receipt, is_whole=True))
+        outcome = render_outcome(*_issues(every, receipt, is_whole=True))
         return render_reply(header, outcome, receipt)
     kind = "transaction-response" if arrival.bundle_type == "transaction" else "batch-response"
     fates = {id(order): outcome for order, outcome in zip(arrival.orders, understood.outcomes, strict=True)}
@@ -66,9 +68,7 @@ def _response(
     if fate is not None:
         status = _REFUSED if receipt.state is MessageState.FAILED else _TAKEN
         return {"status": status, "outcome": render_outcome(*_issues((fate,), receipt, is_whole=is_whole))}
-    is_deletion = text_at(entry, "request", "method") == "DELETE"
-    is_order = text_at(entry, "request", "url").startswith(ORDERS)
-    return {"status": _NOT_ALLOWED if is_deletion and is_order else _TAKEN}
+    return {"status": _NOT_ALLOWED if is_delete_by_search(entry) else _TAKEN}
 
 
 def _issues(outcomes: tuple[Mapped, ...], receipt: Receipt, *, is_whole: bool) -> tuple[Issue, ...]:
@@ -81,7 +81,9 @@ def _issues(outcomes: tuple[Mapped, ...], receipt: Receipt, *, is_whole: bool) -
     else:
         is_kept = receipt.state is MessageState.RECEIVED
         first = Issue(
-            severity="information", code="informational", text=WAITS if is_kept else _summary(outcomes)
+            severity="information",
+            code="informational",
+            text=WAITS if is_kept else _summary(outcomes, receipt),
         )
         if is_kept:
             return (first,)
@@ -90,12 +92,12 @@ def _issues(outcomes: tuple[Mapped, ...], receipt: Receipt, *, is_whole: bool) -
     return (first, *remarks[: _MOST_ISSUES - 1])
 
 
-def _summary(outcomes: tuple[Mapped, ...]) -> str:
+def _summary(outcomes: tuple[Mapped, ...], receipt: Receipt) -> str:
     """How many orders ended how: "1 scheduled, 0 held, 0 cancelled"."""
     ends = Counter(_end(request) for outcome in outcomes for request in outcome.requests)
     ends["passed over"] += sum(len(outcome.skipped) for outcome in outcomes)
     if not outcomes:
-        return "kept; there is no order in it"
+        return LOOKED_FOR if receipt.interpretation.wanted else "kept; there is no order in it"
     rest = (end for end in dict.fromkeys(_ENDS.values()) if end not in _ALWAYS_SAID and ends[end])
     return "orders: " + ", ".join(f"{ends[end]} {end}" for end in (*_ALWAYS_SAID, *rest))
 

@@ -18,6 +18,10 @@ class Source:
     auth: Bearer | Basic | None  # None: whoever reaches the port may push
     release: Literal["R4", "R4B"] = "R4"
     base_url: str = ""  # where its references are read back; "" when it cannot be asked
+    polls: str = (
+        ""  # the search that finds its orders: "ServiceRequest?category=..."; "" when none may be made
+    )
+    counts_events: bool = True  # whether it numbers its notifications as FHIR says
 
 
 def is_admitted(source: Source, authorization: str) -> bool:

@@ -8,6 +8,9 @@ from gateway.mapping.fhir_paths import ORDERS
 
 FHIR_VERSIONS = {"R4": "4.0.1", "R4B": "4.3.0"}
 
+_INTERACTIONS = ("read", "create", "update", "delete", "search-type")
+_BESIDE = ("Patient", "Encounter", "Practitioner", "PractitionerRole", "Organization", "Location", "Device")
+_PROCESS_MESSAGE = "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"
 _SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 
@@ -15,17 +18,23 @@ def render_capability(source: Source, *, at: datetime, address: str) -> dict[str
     """The CapabilityStatement for `source`, whose base is `address`. Source: FHIR R4 CapabilityStatement."""
     rest: dict[str, Any] = {
         "mode": "server",
-        "documentation": "Imaging orders are taken; nothing can be read or searched.",
+        "documentation": "Imaging orders are taken, and what belongs to them; a sender reads what it sent.",
         "resource": [
             {
                 "type": kind,
-                "interaction": [{"code": "create"}, {"code": "update"}],
+                "interaction": [{"code": code} for code in _INTERACTIONS],
                 "versioning": "no-version",
                 "updateCreate": True,
+                "conditionalCreate": True,
+                "searchParam": [
+                    {"name": "identifier", "type": "token"},
+                    {"name": "_id", "type": "token"},
+                ],
             }
-            for kind in ORDERS
+            for kind in (*ORDERS, *_BESIDE)
         ],
         "interaction": [{"code": "transaction"}, {"code": "batch"}],
+        "operation": [{"name": "process-message", "definition": _PROCESS_MESSAGE}],
     }
     if source.auth is not None:
         rest["security"] = {"service": [_service(source)]}

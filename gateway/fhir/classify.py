@@ -1,4 +1,4 @@
-"""What a body is: an order, a Bundle with orders, another resource, or no FHIR at all.
+"""JSON as senders write it, and the resources, orders and deletions in it.
 
 An order is a ServiceRequest, a Task that asks for one, or an Appointment for one.
 
@@ -8,7 +8,6 @@ and the mapping, so what a record system adds of its own is neither refused nor 
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -17,43 +16,36 @@ from gateway.model.errors import Malformed
 
 MAX_DEPTH = 64
 BUNDLE = "Bundle"
+XML = "the body is XML: let the sender write JSON (Subscription.channel.payload = application/fhir+json)"
 
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """A resource that came in."""
+def read_tree(raw: bytes) -> Resource:
+    """The JSON object that the bytes are. Numbers with a fraction stay decimal: 52.10 is not 52.1.
 
-    resource: Resource
-    type: str  # "ServiceRequest", "Bundle", "Patient" ...
-    bundle_type: str  # "transaction" ...; "" when it is no Bundle
-    orders: tuple[Resource, ...]  # each in its newest version, in order, appointments last
-
-    @property
-    def message_type(self) -> str:
-        """What the inbox lists it under: "ServiceRequest", "Bundle/transaction"."""
-        return f"{self.type}/{self.bundle_type}" if self.type == BUNDLE and self.bundle_type else self.type
-
-
-def read_arrival(raw: bytes) -> Arrival:
-    """What `raw` holds. Numbers with a fraction stay decimal: 52.10 is not 52.1.
-
-    Raises Malformed for what is no JSON object with a resourceType, is nested deeper than MAX_DEPTH, or holds
-    text that no database can keep.
+    Raises Malformed for anything else, for one nested deeper than MAX_DEPTH, and for text that no database can keep.
     """
+    if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+        raise Malformed(XML)
     tree = _read_json(raw)
     if not isinstance(tree, dict):
         raise Malformed("the body is JSON, but no object")
-    kind = tree.get("resourceType")
-    if not isinstance(kind, str) or not kind.isascii() or not kind.isalpha() or len(kind) > 64:
+    return tree
+
+
+def read_resource(raw: bytes) -> Resource:
+    """The FHIR resource that the bytes are. Raises Malformed as `read_tree`, and for an object that is no resource."""
+    tree = read_tree(raw)
+    check_type(tree)
+    return tree
+
+
+def check_type(resource: Resource) -> None:
+    """Raises Malformed when the object says of itself no type that a resource could have."""
+    kind = text_at(resource, "resourceType")
+    if not kind.isascii() or not kind.isalpha() or len(kind) > 64:
         raise Malformed("resourceType: absent, so this is no FHIR resource")
-    return Arrival(
-        resource=tree,
-        type=kind,
-        bundle_type=text_at(tree, "type") if kind == BUNDLE else "",
-        orders=orders_in(tree),
-    )
 
 
 def header_of(resource: Resource) -> Resource | None:
@@ -71,25 +63,56 @@ def orders_in(resource: Resource) -> tuple[Resource, ...]:
     """The ServiceRequests, Tasks and Appointments of a resource, in order; Appointments come last, for they move
     orders that may stand behind them.
 
-    Of several versions of one resource (a history Bundle) only the newest counts. Source: FHIR R4 http.html,
-    history: a history Bundle has the newest version first.
+    Of several versions of one resource (a history Bundle) only the newest counts; none when it was deleted since.
     """
     if text_at(resource, "resourceType") in ORDERS:
         return (resource,)
-    is_history = text_at(resource, "type") == "history"
-    newest: dict[str, tuple[int, Resource]] = {}
-    for number, entry in enumerate(entries_of(resource)):
-        order = resource_of(entry)
-        kind = text_at(order, "resourceType") if order is not None else ""
-        if order is None or kind not in ORDERS:
-            continue
-        own = text_at(order, "id")
-        name = f"{text_at(entry, 'fullUrl')} {kind}/{own}" if own else f"#{number}"
-        known = newest.get(name)
-        if known is None or _supersedes(order, known[1], is_history):
-            newest[name] = (number, order)
-    found = [order for _, order in sorted(newest.values(), key=lambda pair: pair[0])]
+    found = [order for order in _newest(resource) if not isinstance(order, str)]
     return tuple(sorted(found, key=_is_appointment))
+
+
+def withdrawn_in(resource: Resource) -> tuple[str, ...]:
+    """ "ServiceRequest/9": the resources that a Bundle says were deleted, and that do not come back in it."""
+    return tuple(address for address in _newest(resource) if isinstance(address, str))
+
+
+def _newest(bundle: Resource) -> list[Resource | str]:
+    """The newest word on each order of a Bundle, and on what was deleted: the resource, or its address.
+
+    Source: FHIR R4 http.html, history: a history Bundle has the newest version first, and deletions without resource.
+    """
+    is_history = text_at(bundle, "type") in ("history", "subscription-notification")
+    newest: dict[str, tuple[int, Resource | str]] = {}
+    for number, entry in enumerate(entries_of(bundle)):
+        order = resource_of(entry)
+        if order is None:
+            word: Resource | str | None = _deleted(entry)
+            name = f"{text_at(entry, 'fullUrl')} {word}"
+        else:
+            kind, own = text_at(order, "resourceType"), text_at(order, "id")
+            word = order if kind in ORDERS else None
+            name = f"{text_at(entry, 'fullUrl')} {kind}/{own}" if own else f"#{number}"
+        if not word:
+            continue
+        known = newest.get(name)
+        if known is None or _supersedes(word, known[1], is_history):
+            newest[name] = (number, word)
+    return [word for _, word in sorted(newest.values(), key=lambda pair: pair[0])]
+
+
+def _deleted(entry: Mapping[str, Any]) -> str:
+    """The address of what a Bundle entry deletes, or says was deleted; "" when it does neither."""
+    url = text_at(entry, "request", "url")
+    if text_at(entry, "request", "method") != "DELETE" or "?" in url:
+        return ""
+    return address_in(url) or address_in(text_at(entry, "fullUrl"))
+
+
+def address_in(url: str) -> str:
+    """The "ServiceRequest/9" that an address ends in, whatever is before it; "" when it ends in none."""
+    rest, _, own_id = url.partition("/_history/")[0].rpartition("/")
+    kind = rest.rpartition("/")[2]
+    return f"{kind}/{own_id}" if kind.isascii() and kind.isalpha() and is_id(own_id) else ""
 
 
 def entries_of(resource: Resource) -> Iterator[Mapping[str, Any]]:
@@ -167,8 +190,10 @@ def _is_storable(text: str) -> bool:
     return "\0" not in text
 
 
-def _supersedes(order: Resource, known: Resource, is_history: bool) -> bool:
-    """Whether `order`, which stands later in the Bundle, is a newer version than `known`."""
+def _supersedes(order: Resource | str, known: Resource | str, is_history: bool) -> bool:
+    """Whether `order`, which stands later in the Bundle, is a newer version than `known`; a text is a deletion."""
+    if isinstance(order, str) or isinstance(known, str):
+        return not is_history
     ours, theirs = text_at(order, "meta", "versionId"), text_at(known, "meta", "versionId")
     if ours != theirs and _is_number(ours) and _is_number(theirs):
         return int(ours) > int(theirs)

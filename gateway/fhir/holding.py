@@ -13,11 +13,14 @@ from gateway.model.resource import Held, Identifiers
 from gateway.store import errands, resources
 from gateway.store.database import Database
 
+_FLEETING = frozenset({"Bundle", "MessageHeader", "OperationOutcome", "Parameters", "SubscriptionStatus"})
+"""What carries or tells of resources and is none that could be asked for."""
+
 
 def held_of(source: str, resource: Resource, at: datetime) -> Held | None:
     """The resource as it is held; None for one without an id that could be asked for, and for a Bundle."""
     kind, own_id = text_at(resource, "resourceType"), text_at(resource, "id")
-    if not kind or kind == "Bundle" or not is_id(own_id):
+    if not kind or kind in _FLEETING or not is_id(own_id):
         return None
     return Held(
         source=source,
@@ -29,6 +32,12 @@ def held_of(source: str, resource: Resource, at: datetime) -> Held | None:
         at=at,
         identifiers=_identifiers(resource),
     )
+
+
+def tombstone(source: str, address: str, at: datetime) -> Held:
+    """The resource as one that is there no more."""
+    kind, _, own_id = address.partition("/")
+    return Held(source=source, type=kind, id=own_id, body=b"", at=at, is_deleted=True)
 
 
 def held_in(source: str, resource: Resource, at: datetime) -> tuple[Held, ...]:

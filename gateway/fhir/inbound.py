@@ -1,20 +1,27 @@
 """The HTTP side of /fhir/{source}: who may push, how much, and the answer, which leaves after the commit."""
 
 import logging
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.fhir import held_resources
 from gateway.fhir.answer import render_answer
+from gateway.fhir.asked import CREATE, DELETE, Asked
 from gateway.fhir.auth import Source, challenge, is_admitted
 from gateway.fhir.capability import render_capability
+from gateway.fhir.classify import XML, address_in
+from gateway.fhir.exact import encode_exact
 from gateway.fhir.holding import known_to
 from gateway.fhir.interpret import OUR_FAULT, Understood, not_understood, understand
-from gateway.fhir.outcome import MEDIA_TYPE, Issue, encode, render_outcome
+from gateway.fhir.outcome import encode
+from gateway.fhir.responding import answer, refusal
 from gateway.flow.ports import Ports
 from gateway.flow.receive import Answered, receive
 from gateway.mapping.registry import Modules
@@ -27,10 +34,16 @@ MAX_BYTES = 8 * 1024 * 1024
 RETRY_AFTER_S = 5
 
 _NOT_TAKEN = "the gateway failed to take the message; it may be sent again"
+_OFFERED = {1: "POST", 2: "GET, POST", 3: "DELETE, GET, PUT"}  # by how many parts the address has below /fhir
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class _TooLarge(Exception):
     """The body is longer than allowed."""
+
+
+class _Unreadable(Exception):
+    """The body is packed in a way that is not read, or not as its header says."""
 
 
 def routes(
@@ -42,11 +55,17 @@ def routes(
 ) -> list[Route]:
     """The routes under /fhir. `modules` gives the mapping in use at each message; bodies are bounded by `max_bytes`."""
     edge = _Edge(ports=ports, modules=modules, sources=sources, max_bytes=max_bytes)
+    base = "/fhir/{source}"
     return [
-        Route("/fhir/{source}/metadata", edge.show_capability, methods=["GET"]),
-        Route("/fhir/{source}", edge.take, methods=["POST"]),
-        Route("/fhir/{source}/{resource_type}", edge.take, methods=["POST"]),
-        Route("/fhir/{source}/{resource_type}/{resource_id}", edge.take, methods=["PUT"]),
+        Route(f"{base}/metadata", edge.show_capability, methods=["GET"]),
+        Route(base, edge.take, methods=["POST"]),
+        Route(f"{base}/{{resource_type}}", edge.take, methods=["POST"]),
+        Route(f"{base}/{{resource_type}}", edge.search, methods=["GET"]),
+        Route(f"{base}/{{resource_type}}/_search", edge.search, methods=["POST"]),
+        Route(f"{base}/{{resource_type}}/{{resource_id}}", edge.show, methods=["GET"]),
+        Route(f"{base}/{{resource_type}}/{{resource_id}}", edge.take, methods=["PUT", "DELETE"]),
+        Route(f"{base}/{{resource_type}}/{{resource_id}}/$cancel-order", edge.take, methods=["POST"]),
+        Route("/fhir/{rest:path}", edge.refuse, methods=_METHODS),
     ]
 
 
@@ -64,71 +83,211 @@ class _Edge:
         source = self._source(request)
         if source is None:
             return _unknown()
-        address = str(request.url).partition("?")[0].removesuffix("/metadata")
-        return _answer(200, encode(render_capability(source, at=self.ports.clock(), address=address)))
+        return answer(200, encode(render_capability(source, at=self.ports.clock(), address=_base(request))))
 
-    async def take(self, request: Request) -> Response:
-        """The answer to a pushed resource. The path's type and id are not looked at: the body says what it is."""
+    async def refuse(self, request: Request) -> Response:
+        """404 for an address that is none, 405 for what cannot be done at one."""
+        depth = len(request.path_params["rest"].strip("/").split("/"))
+        source = request.path_params["rest"].partition("/")[0]
+        if source not in self.sources:
+            return _unknown()
+        if depth not in _OFFERED:
+            return refusal(404, "not-found", "there is nothing at this address")
+        text = f"{request.method} is not offered here; see metadata"
+        return refusal(405, "not-supported", text, {"Allow": _OFFERED[depth]})
+
+    async def show(self, request: Request) -> Response:
+        """A resource that is held of the source."""
         source = self._source(request)
         if source is None:
             return _unknown()
-        if not is_admitted(source, request.headers.get("authorization", "")):
-            log.warning("fhir.not_admitted", extra={"source": source.name, "peer": _peer(request)})
-            return _refusal(401, "login", "the sender is not known", {"WWW-Authenticate": challenge(source)})
+        if (refused := self._not_admitted(source, request)) is not None:
+            return refused
+        kind, own_id = request.path_params["resource_type"], request.path_params["resource_id"]
+        return await run_in_threadpool(held_resources.show, self.ports.database, source.name, kind, own_id)
+
+    async def search(self, request: Request) -> Response:
+        """The resources of a type that are held of the source."""
+        source = self._source(request)
+        if source is None:
+            return _unknown()
+        if (refused := self._not_admitted(source, request)) is not None:
+            return refused
+        asked = request.query_params.multi_items()
+        if request.method == "POST":
+            try:
+                asked += parse_qsl((await _body(request, self.max_bytes)).decode("utf-8", errors="replace"))
+            except (_TooLarge, _Unreadable, ClientDisconnect):
+                return refusal(400, "invalid", "the search could not be read")
+        kind = request.path_params["resource_type"]
+        return await run_in_threadpool(
+            held_resources.search, self.ports.database, source.name, kind, asked, base=_base(request)
+        )
+
+    async def take(self, request: Request) -> Response:
+        """The answer to what was pushed, created, updated or deleted."""
+        source = self._source(request)
+        if source is None:
+            return _unknown()
+        if (refused := self._not_admitted(source, request)) is not None:
+            return refused
+        extra = {"source": source.name, "peer": _peer(request)}
         try:
             raw = await _body(request, self.max_bytes)
         except _TooLarge:
-            log.warning("fhir.too_large", extra={"source": source.name, "peer": _peer(request)})
-            return _refusal(413, "too-long", f"the body is longer than {self.max_bytes} bytes")
+            log.warning("fhir.too_large", extra=extra)
+            return refusal(413, "too-long", f"the body is longer than {self.max_bytes} bytes")
+        except _Unreadable:
+            log.warning("fhir.not_unpacked", extra=extra)
+            return refusal(
+                415, "not-supported", "Content-Encoding: only gzip is read, and the body must be it"
+            )
         except ClientDisconnect:
-            log.info("fhir.hung_up", extra={"source": source.name, "peer": _peer(request)})
-            return _refusal(400, "incomplete", "the body ended early")
-        inbound = Inbound(protocol=Protocol.FHIR, source=source.name, peer=_peer(request), raw=raw)
-        return await run_in_threadpool(self._take, inbound, source)
+            log.info("fhir.hung_up", extra=extra)
+            return refusal(400, "incomplete", "the body ended early")
+        pushed = _Pushed(
+            raw=raw,
+            peer=_peer(request),
+            asked=_asked(request),
+            condition=request.headers.get("if-none-exist", ""),
+            prefers=request.headers.get("prefer", ""),
+            base=_base(request),
+        )
+        return await run_in_threadpool(self._take, pushed, source)
 
-    def _take(self, inbound: Inbound, source: Source) -> Response:
+    def _not_admitted(self, source: Source, request: Request) -> Response | None:
+        if is_admitted(source, request.headers.get("authorization", "")):
+            return None
+        log.warning("fhir.not_admitted", extra={"source": source.name, "peer": _peer(request)})
+        return refusal(401, "login", "the sender is not known", {"WWW-Authenticate": challenge(source)})
+
+    def _take(self, pushed: "_Pushed", source: Source) -> Response:
         """Runs in a thread of its own; nothing may escape it."""
-        understood = self._understood(inbound.raw, source)
         try:
-            answered = self._received(inbound, understood)
+            there = self._existing(pushed, source)
+            if there is not None:
+                return there
+            understood = self._understood(pushed, source)
+            answered = self._received(pushed, source, understood)
         except Unavailable:
             log.exception("fhir.unavailable", extra={"source": source.name})
-            return _refusal(503, "transient", _NOT_TAKEN, {"Retry-After": str(RETRY_AFTER_S)})
+            return refusal(503, "transient", _NOT_TAKEN, {"Retry-After": str(RETRY_AFTER_S)})
         except Exception:
             log.exception("fhir.failed", extra={"source": source.name})
-            return _refusal(500, "exception", _NOT_TAKEN)
+            return refusal(500, "exception", _NOT_TAKEN)
         extra = {"source": source.name, "message_id": answered.message_id, "state": answered.state}
         log.info("fhir.repeat" if answered.is_repeat else "fhir.received", extra=extra)
-        return _answer(_status(understood), answered.answer)
+        return _rendered(pushed, understood, answered)
 
-    def _understood(self, raw: bytes, source: Source) -> Understood:
+    def _existing(self, pushed: "_Pushed", source: Source) -> Response | None:
+        """The answer to a create on the condition that there is none yet, when there is one."""
+        asked = pushed.asked
+        if asked is None or asked.method != CREATE or not pushed.condition:
+            return None
+        return held_resources.existing(self.ports.database, source.name, asked.type, pushed.condition)
+
+    def _understood(self, pushed: "_Pushed", source: Source) -> Understood:
         """The meaning of the body; also of one at which we fail, for it is kept all the same."""
         try:
-            known = known_to(self.ports.database, source.name) if source.base_url else None
-            return understand(raw, source, self.modules(), known=known, at=self.ports.clock())
+            known = known_to(self.ports.database, source.name)
+            return understand(
+                pushed.raw,
+                source,
+                self.modules(),
+                request=pushed.request,
+                known=known,
+                at=self.ports.clock(),
+            )
         except Exception:
             log.exception("fhir.not_interpreted", extra={"source": source.name})
-            return not_understood(raw, source)
+            return not_understood(pushed.raw, source)
 
-    def _received(self, inbound: Inbound, understood: Understood) -> Answered:
+    def _received(self, pushed: "_Pushed", source: Source, understood: Understood) -> Answered:
         def render(receipt: Receipt) -> bytes:
             return encode(render_answer(understood, receipt))
 
+        inbound = Inbound(
+            protocol=Protocol.FHIR,
+            source=source.name,
+            peer=pushed.peer,
+            raw=pushed.raw,
+            request=pushed.request,
+        )
         return receive(self.ports, inbound, lambda _: understood.interpretation, render)
 
     def _source(self, request: Request) -> Source | None:
         return self.sources.get(request.path_params["source"])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pushed:
+    """A request that brings something."""
+
+    raw: bytes
+    peer: str
+    asked: Asked | None
+    condition: str  # If-None-Exist
+    prefers: str  # Prefer
+    base: str  # our address for the source
+
+    @property
+    def request(self) -> str:
+        """What is kept with the bytes."""
+        return str(self.asked) if self.asked is not None else ""
+
+
+def _asked(request: Request) -> Asked | None:
+    """What the request asks of one resource; None when its body says all.
+
+    Source: FHIR R4 http.html; Medplum tells of a deletion by a header and an empty object.
+    """
+    deleted = address_in(request.headers.get("x-medplum-deleted-resource", ""))
+    if deleted:
+        kind, _, own_id = deleted.partition("/")
+        return Asked(method=DELETE, type=kind, id=own_id)
+    kind, own_id = (request.path_params.get(name, "") for name in ("resource_type", "resource_id"))
+    if not (kind.isascii() and kind.isalpha() and kind[0].isupper()):
+        return None
+    is_cancel = own_id and request.method == CREATE  # $cancel-order
+    return Asked(method=DELETE if is_cancel else request.method, type=kind, id=own_id)
+
+
+def _rendered(pushed: _Pushed, understood: Understood, answered: Answered) -> Response:
+    """The answer as its sender prefers it. Source: FHIR R4 http.html: create, update, Prefer."""
+    status, asked, arrival = _status(understood), pushed.asked, understood.arrival
+    is_stored = asked is not None and asked.method != DELETE and arrival is not None
+    if status != 200 or not is_stored or asked is None or arrival is None or arrival.type != asked.type:
+        return answer(status, answered.answer)
+    stored = encode_exact(arrival.resource)
+    meta = arrival.resource.get("meta")
+    version = str(meta.get("versionId") or "") if isinstance(meta, dict) else ""
+    headers = {"ETag": held_resources.etag_of(stored, version)}
+    is_new = asked.method == CREATE
+    if is_new:
+        headers["Location"] = f"{pushed.base}/{arrival.type}/{arrival.resource['id']}"
+    wish = pushed.prefers.replace(" ", "").lower()
+    if "return=minimal" in wish:
+        return answer(201 if is_new else 200, b"", headers)
+    is_echo = "return=representation" in wish or (is_new and "return=operationoutcome" not in wish)
+    return answer(201 if is_new else 200, stored if is_echo else answered.answer, headers)
+
+
 def _status(understood: Understood) -> int:
-    """400 is for what is no FHIR alone: senders switch off a receiver that answers 4xx to what they can send."""
-    if understood.interpretation.failure_code == OUR_FAULT:
+    """400 and 415 are for what is no FHIR JSON alone: senders switch off a receiver that answers 4xx to what they
+    can send."""
+    interpretation = understood.interpretation
+    if interpretation.failure_code == OUR_FAULT:
         return 500
-    return 200 if understood.arrival is not None else 400
+    if understood.arrival is not None:
+        return 200
+    return 415 if interpretation.failure == XML else 400
 
 
 async def _body(request: Request, max_bytes: int) -> bytes:
-    """The body, read no further than allowed. Raises _TooLarge, ClientDisconnect."""
+    """The body, unpacked, read no further than allowed. Raises _TooLarge, _Unreadable, ClientDisconnect."""
+    packing = request.headers.get("content-encoding", "identity").strip().lower()
+    if packing not in ("identity", "gzip", "x-gzip", ""):
+        raise _Unreadable
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > max_bytes:
         raise _TooLarge
@@ -137,7 +296,26 @@ async def _body(request: Request, max_bytes: int) -> bytes:
         body += chunk
         if len(body) > max_bytes:
             raise _TooLarge
-    return bytes(body)
+    return _unpacked(bytes(body), max_bytes) if "gzip" in packing and body else bytes(body)
+
+
+def _unpacked(body: bytes, max_bytes: int) -> bytes:
+    unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)  # 16: with the header of gzip
+    try:
+        found = unpacking.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise _Unreadable from None
+    if len(found) > max_bytes:
+        raise _TooLarge
+    if not unpacking.eof:
+        raise _Unreadable
+    return found
+
+
+def _base(request: Request) -> str:
+    """Our address for the source, as the sender wrote it."""
+    root = str(request.base_url).rstrip("/")
+    return f"{root}/fhir/{request.path_params['source']}"
 
 
 def _peer(request: Request) -> str:
@@ -145,13 +323,4 @@ def _peer(request: Request) -> str:
 
 
 def _unknown() -> Response:
-    return _refusal(404, "not-found", "no source of that name is configured")
-
-
-def _refusal(status: int, code: str, text: str, headers: Mapping[str, str] | None = None) -> Response:
-    issue = Issue(severity="error", code=code, text=text)
-    return _answer(status, encode(render_outcome(issue)), headers)
-
-
-def _answer(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    return refusal(404, "not-found", "no source of that name is configured")

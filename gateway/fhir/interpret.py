@@ -5,23 +5,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from gateway.fhir.arrival import Arrival, read_arrival
+from gateway.fhir.asked import read_asked
 from gateway.fhir.auth import Source
-from gateway.fhir.classify import Arrival, header_of, read_arrival, text_at
-from gateway.fhir.holding import Known, held_in
+from gateway.fhir.classify import address_in, header_of, text_at
+from gateway.fhir.holding import Known, held_in, tombstone
 from gateway.fhir.references import Beyond, graph
-from gateway.mapping.fhir_paths import Graph, Resource
+from gateway.mapping.fhir_paths import ORDERS, Graph, Resource
 from gateway.mapping.registry import NOT_MEANT, Modules
-from gateway.mapping.service_request import carried, patient_reference
+from gateway.mapping.service_request import carried, patient_reference, request_address
 from gateway.model.errand import ErrandKind, Wanted
 from gateway.model.errors import Malformed
+from gateway.model.following import Heard
 from gateway.model.message import Interpretation, Keys
-from gateway.model.order import Action, Fault, Mapped, Severity
+from gateway.model.order import WITHDRAWN, Action, Fault, Mapped, OrderRequest, Severity
+from gateway.model.resource import Held
 
 UNREADABLE, NOT_HANDLED, OUR_FAULT = "102", "200", "207"
 """Source: HL7 table 0357: data type error, unsupported message type, application internal error."""
 
 NO_ORDER = "there is no order in it: no ServiceRequest, Task or Appointment"
+NAMED = "what it names is read from the record system and comes as a message of its own"
 CARRIED = "a Task of the same message asks for this order"
+CANNOT_ASK = "it names what changed, and nothing can be asked of its sender: set fhir.sources.{}.{}"
+ELSEWHERE = "it names a resource of another server than fhir.sources.{}.base_url, which is not asked"
 
 _LONGEST_ID = 200
 _ENDINGS = frozenset({Action.CANCEL, Action.DISCONTINUE, Action.COMPLETE, Action.UNSCHEDULE, Action.IGNORE})
@@ -35,21 +42,29 @@ class Understood:
     arrival: Arrival | None  # None: no FHIR resource
     outcomes: tuple[Mapped, ...]
     interpretation: Interpretation
+    withdrawn: tuple[Mapped, ...] = ()  # the orders that were taken back by deleting what asked for them
 
 
 def understand(
-    raw: bytes, source: Source, modules: Modules, *, known: Known | None = None, at: datetime | None = None
+    raw: bytes,
+    source: Source,
+    modules: Modules,
+    *,
+    request: str = "",
+    known: Known | None = None,
+    at: datetime | None = None,
 ) -> Understood:
     """What the body means. What is no FHIR resource comes back with the reason, not as an error.
 
-    `known` is what is held of the source, None when nothing may be asked; what came `at` that time is to be held.
+    `request` is what was asked beside it; `known` is what is held of the source, None when nothing may be asked; what
+    came `at` that time is to be held.
     """
     try:
-        arrival = read_arrival(raw)
+        arrival = read_arrival(raw, read_asked(request))
     except Malformed as fault:
         return _failed(raw, source, str(fault), UNREADABLE)
-    beyond = Beyond(base=source.base_url, find=known.find) if known is not None and source.base_url else None
-    reach = _Reach(known=known, beyond=beyond, wanted={})
+    beyond = Beyond(base=source.base_url, find=known.find) if known is not None else None
+    reach = _Reach(known=known, beyond=beyond, can_ask=bool(source.base_url), wanted={})
     found = graph(arrival.resource, beyond)
     passed = carried(found.orders, found.resolve)
     outcomes = tuple(
@@ -58,37 +73,98 @@ def understand(
         else _map(order, found, source, modules, reach)
         for order in found.orders
     )
-    mapped = _together(outcomes)
+    withdrawn = tuple(_taken_back(address, known) for address in arrival.withdrawn if _is_order(address))
+    asking, doubts = _asking(arrival, source)
+    mapped = _together((*outcomes, *withdrawn), NAMED if asking else NO_ORDER)
     is_meant = not outcomes or mapped.module is not None
     interpretation = Interpretation(
-        keys=_keys(arrival, raw, source),
+        keys=_keys(arrival, raw, source, request, at),
         mapped=mapped,
         failure="" if is_meant else NOT_MEANT,
         failure_code="" if is_meant else NOT_HANDLED,
-        resources=held_in(source.name, arrival.resource, at) if at is not None else (),
-        wanted=tuple(
-            Wanted(kind=ErrandKind.READ, target=target, field=where)
-            for target, where in reach.wanted.items()
-            if is_meant
-        ),
+        resources=_held(arrival, source, at) if at is not None else (),
+        wanted=(*asking, *(reach.needed() if is_meant else ())),
+        doubts=doubts,
+        is_event=bool(arrival.event),
+        heard=_heard(arrival, source),
     )
-    return Understood(arrival=arrival, outcomes=outcomes, interpretation=interpretation)
+    return Understood(arrival=arrival, outcomes=outcomes, interpretation=interpretation, withdrawn=withdrawn)
+
+
+def _heard(arrival: Arrival, source: Source) -> Heard | None:
+    heard = arrival.heard
+    if heard is None or (source.counts_events and source.polls):
+        return heard
+    return replace(heard, numbers=(), since_start=None)
+
+
+def _is_order(address: str) -> bool:
+    return address.partition("/")[0] in ORDERS
+
+
+def _taken_back(address: str, known: Known | None) -> Mapped:
+    """The end of what the deleted resource asked for."""
+    held = known.find(address) if known is not None and not address.startswith("ServiceRequest/") else None
+    behind = request_address(held, lambda *_: None) if held is not None else ""
+    is_appointment = address.startswith("Appointment/")
+    request = OrderRequest(
+        action=Action.UNSCHEDULE if is_appointment else Action.CANCEL,
+        attributes={},
+        provenance=(),
+        faults=(),
+        module=WITHDRAWN,
+        service_request=address if address.startswith("ServiceRequest/") else behind,
+        address=address,
+    )
+    return Mapped(requests=(request,), skipped=(), module=WITHDRAWN)
+
+
+def _held(arrival: Arrival, source: Source, at: datetime) -> tuple[Held, ...]:
+    gone = (tombstone(source.name, address, at) for address in arrival.withdrawn)
+    return (*held_in(source.name, arrival.resource, at), *gone)
+
+
+def _asking(arrival: Arrival, source: Source) -> tuple[tuple[Wanted, ...], tuple[str, ...]]:
+    """What a notification names is fetched; what it does not name is looked for. Also the doubts about that."""
+    if not arrival.named and not arrival.is_poll:
+        return (), arrival.doubts
+    if not source.base_url or (arrival.is_poll and not source.polls):
+        missing = "poll.criteria" if source.base_url else "base_url"
+        return (), (*arrival.doubts, CANNOT_ASK.format(source.name, missing))
+    wanted = [Wanted(kind=ErrandKind.POLL)] if arrival.is_poll else []
+    doubts = list(arrival.doubts)
+    for name in arrival.named:
+        own = name.removeprefix(f"{source.base_url}/")
+        if "://" in own:
+            doubts.append(ELSEWHERE.format(source.name))
+        else:
+            wanted.append(Wanted(kind=ErrandKind.FETCH, target=address_in(own) or own))
+    return tuple(wanted), tuple(dict.fromkeys(doubts))
 
 
 @dataclass(slots=True, kw_only=True)
 class _Reach:
     """How far references are followed for one message, and what has to be read for it."""
 
-    known: Known | None  # None: nothing may be asked
+    known: Known | None  # None: nothing may be looked for
     beyond: Beyond | None
+    can_ask: bool  # whether the source can be asked for what is not held
     wanted: dict[str, str]  # what must be read, and the field that leads there
+
+    def needed(self) -> tuple[Wanted, ...]:
+        """What must be read before the message can be settled."""
+        return tuple(
+            Wanted(kind=ErrandKind.READ, target=target, field=where) for target, where in self.wanted.items()
+        )
 
     def judged(self, mapped: Mapped) -> Mapped:
         """The order; it waits for a person when its patient or request could not be read, the rest is a remark.
 
         What can still be read is wanted, unless the order ends or is passed over as it stands.
         """
-        if self.beyond is None or self.known is None or not _needs(mapped, self.beyond.missing):
+        if not self.can_ask or self.beyond is None or self.known is None:
+            return mapped
+        if not _needs(mapped, self.beyond.missing):
             return mapped
         missing, said = self.beyond.missing, self.known.said
         self.wanted.update((target, where) for target, where in missing.items() if target not in said)
@@ -145,9 +221,10 @@ def _is_foreign(reference: str, source: Source) -> bool:
     return not source.base_url or not reference.startswith(f"{source.base_url}/")
 
 
-def _together(outcomes: tuple[Mapped, ...]) -> Mapped:
+def _together(outcomes: tuple[Mapped, ...], because: str) -> Mapped:
+    """All of them; `because` is why there may be none."""
     if not outcomes:
-        return Mapped(requests=(), skipped=(NO_ORDER,), module=None)
+        return Mapped(requests=(), skipped=(because,), module=None)
     return Mapped(
         requests=tuple(request for mapped in outcomes for request in mapped.requests),
         skipped=tuple(because for mapped in outcomes for because in mapped.skipped),
@@ -156,21 +233,27 @@ def _together(outcomes: tuple[Mapped, ...]) -> Mapped:
     )
 
 
-def _keys(arrival: Arrival, raw: bytes, source: Source) -> Keys:
+def _keys(arrival: Arrival, raw: bytes, source: Source, request: str, at: datetime | None) -> Keys:
     resource = arrival.resource
     own = next((text for text in _own_ids(arrival) if 0 < len(text) <= _LONGEST_ID), "")
+    if arrival.is_momentary and at is not None:
+        own = f"{arrival.label} {at.isoformat()}"
+    sent = text_at(resource, "meta", "lastUpdated") or text_at(resource, "timestamp")
+    if not sent and arrival.heard is not None and arrival.heard.sent_at is not None:
+        sent = arrival.heard.sent_at.isoformat()
     return Keys(
-        control_id=own or _digest(raw),
+        control_id=own or _digest(raw + request.encode()),
         sender=source.name,
-        message_type=arrival.message_type,
+        message_type=arrival.label,
         version=source.release,
-        sent_at=text_at(resource, "meta", "lastUpdated") or text_at(resource, "timestamp"),
+        sent_at=sent,
     )
 
 
 def _own_ids(arrival: Arrival) -> Iterator[str]:
     """What the sender calls this message, the most telling first; texts may be empty."""
     resource = arrival.resource
+    yield f"event {arrival.event}" if arrival.event else ""
     yield text_at(resource, "identifier", "value")
     header = header_of(resource)
     if header is not None:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.fhir.classify import read_arrival, text_at
+from gateway.fhir.arrival import read_arrival
+from gateway.fhir.asked import read_asked
+from gateway.fhir.classify import text_at
 from gateway.fhir.destination import Destination, OrderUpdate, Write
 from gateway.fhir.references import graph
 from gateway.flow.ports import Announce
@@ -135,7 +137,7 @@ def _task_of(order: Order, messages: tuple[Message, ...]) -> str:
 
 def _task_in(message: Message, order: Order) -> str:
     try:
-        arrival = read_arrival(message.raw)
+        arrival = read_arrival(message.raw, read_asked(message.request))
     except Malformed:
         return ""
     resolve = graph(arrival.resource).resolve

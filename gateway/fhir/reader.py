@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from gateway.fhir.classify import entries_of, read_arrival, resource_of, text_at
+from gateway.fhir.classify import entries_of, read_resource, resource_of, text_at
 from gateway.fhir.exchange import Answer, Connection
 from gateway.fhir.verdict import judge_fhir
 from gateway.mapping.fhir_paths import Resource
@@ -105,7 +105,7 @@ class Reader:
             raise NotFound(f"answered {answer.status}")
         judge_fhir(answer)
         try:
-            return read_arrival(answer.body).resource
+            return read_resource(answer.body)
         except Malformed:
             raise Unavailable(f"answered {answer.status} with something that is no FHIR") from None
 

@@ -1,17 +1,27 @@
-"""What messages refer to and do not bring along is read back from the record system they came from."""
+"""What messages refer to, name or leave open is read from the record system they came from."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import httpx
 
+from gateway.fhir.asked import DELETE
+from gateway.fhir.auth import Source
+from gateway.fhir.exact import encode_exact
 from gateway.fhir.exchange import Connection
-from gateway.fhir.holding import held_of
+from gateway.fhir.holding import held_of, known_to
+from gateway.fhir.interpret import understand
 from gateway.fhir.outcome import MEDIA_TYPE
+from gateway.fhir.polling import poll
 from gateway.fhir.proving import Place, prover, trust_of
 from gateway.fhir.reader import Reader
-from gateway.flow.ports import Clock
+from gateway.flow.follow import reached, since, stopped
+from gateway.flow.ports import Clock, Ports
+from gateway.flow.receive import receive
+from gateway.mapping.registry import Modules
 from gateway.model.errand import Errand, ErrandKind
-from gateway.model.errors import Refused
+from gateway.model.errors import NotFound, Refused, Unavailable
+from gateway.model.message import Inbound, Protocol
 from gateway.model.resource import Held
 
 TIMEOUT_S = 10.0
@@ -36,19 +46,74 @@ def reader_of(
 class ReadingBack:
     """Does the errands of one source."""
 
-    def __init__(self, source: str, reader: Reader, clock: Clock) -> None:
+    def __init__(
+        self,
+        source: Source,
+        reader: Reader,
+        ports: Ports,
+        modules: Callable[[], Modules],
+        *,
+        first_poll: timedelta = timedelta(days=1),
+    ) -> None:
+        """`first_poll` is how far back the first poll of the source looks."""
         self._source = source
         self._reader = reader
-        self._clock = clock
+        self._ports = ports
+        self._modules = modules
+        self._first_poll = first_poll
 
     def __call__(self, errand: Errand) -> tuple[Held, ...]:
-        """What was read, as it is held. Raises NotFound, Refused, Unavailable."""
-        if errand.kind is not ErrandKind.READ:
-            raise Refused(f"no way is known to do an errand of the kind {errand.kind}")
-        held = held_of(self._source, self._reader.read(errand.target), self._clock())
-        if held is None:
-            raise Refused("answered with a resource that has no id")
-        return (held,)
+        """What was read, as it is held. Raises NotFound, Refused, Unavailable.
+
+        What a notification named, and what a poll finds, comes in as messages of its own.
+        """
+        match errand.kind:
+            case ErrandKind.FETCH:
+                self._fetch(errand.target)
+                return ()
+            case ErrandKind.POLL:
+                self._poll()
+                return ()
+            case ErrandKind.READ:
+                held = held_of(self._source.name, self._reader.read(errand.target), self._ports.clock())
+                if held is None:
+                    raise Refused("answered with a resource that has no id")
+                return (held,)
+
+    def _fetch(self, target: str) -> None:
+        """What the server has no more was taken back. Source: FHIR R4 http.html, delete."""
+        try:
+            found = self._reader.read(target)
+        except NotFound:
+            if "?" in target:
+                raise
+            self._take(b"", f"{DELETE} {target}")
+        else:
+            self._take(encode_exact(found))
+
+    def _poll(self) -> None:
+        source = self._source.name
+        if not self._source.polls:
+            raise Refused(f"nothing says what to look for: set fhir.sources.{source}.poll.criteria")
+        try:
+            poll(
+                self._reader,
+                self._source.polls,
+                since(self._ports, source, self._first_poll),
+                take=self._take,
+                reached=lambda cursor, is_done: reached(self._ports, source, cursor, is_done=is_done),
+            )
+        except (NotFound, Refused, Unavailable) as error:
+            stopped(self._ports, source, str(error))
+            raise
+
+    def _take(self, raw: bytes, request: str = "") -> None:
+        """It is received as if the source had pushed it."""
+        source, ports = self._source, self._ports
+        known = known_to(ports.database, source.name)
+        understood = understand(raw, source, self._modules(), request=request, known=known, at=ports.clock())
+        inbound = Inbound(protocol=Protocol.FHIR, source=source.name, peer="", raw=raw, request=request)
+        receive(ports, inbound, lambda _: understood.interpretation, lambda _: b"")
 
     def close(self) -> None:
         """No connection is open any more."""

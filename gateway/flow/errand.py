@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.flow.deliver import wait_s
+from gateway.flow.follow import hear
 from gateway.flow.ports import Ports
 from gateway.model.errand import Errand, ErrandKind
 from gateway.model.errors import NotFound, Refused, Unavailable
@@ -40,6 +41,8 @@ def note(tx: Tx, source: str, message_id: MessageId, interpretation: Interpretat
         resources.save(tx, held)
     for wanted in interpretation.wanted:
         errands.add(tx, source, wanted, at, message_id=message_id)
+    if interpretation.heard is not None:
+        hear(tx, source, interpretation.heard, at)
 
 
 def waits(interpretation: Interpretation) -> bool:

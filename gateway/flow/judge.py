@@ -53,7 +53,7 @@ def judge(
         sent_at=interpretation.keys.sent_at,
         replays=replays,
     )
-    return _verdict(interpretation.mapped, placed)
+    return _verdict(interpretation, interpretation.mapped, placed)
 
 
 def refusal(interpretation: Interpretation) -> str:
@@ -70,7 +70,9 @@ def refusal(interpretation: Interpretation) -> str:
 def module_of(interpretation: Interpretation) -> str:
     """ "orders-hl7@ab12cd": the module that mapped the message and the beginning of its version; "" without one."""
     module = interpretation.mapped.module if interpretation.mapped else None
-    return f"{module.name}@{module.version[:12]}" if module else ""
+    if module is None:
+        return ""
+    return f"{module.name}@{module.version[:12]}" if module.version else module.name
 
 
 def found_in(interpretation: Interpretation) -> Found:
@@ -89,9 +91,10 @@ def found_in(interpretation: Interpretation) -> Found:
     )
 
 
-def _verdict(mapped: Mapped, placed: Placed) -> Verdict:
-    if placed.doubts:
-        return Verdict(state=MessageState.HELD, reason="; ".join(placed.doubts))
+def _verdict(interpretation: Interpretation, mapped: Mapped, placed: Placed) -> Verdict:
+    doubts = (*interpretation.doubts, *placed.doubts)
+    if doubts:
+        return Verdict(state=MessageState.HELD, reason="; ".join(doubts))
     if placed.orders or placed.merges:
         return Verdict(state=MessageState.MAPPED, reason="")
     ignored = [request for request in mapped.requests if request.action is Action.IGNORE]

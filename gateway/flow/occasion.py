@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from gateway.flow import step
-from gateway.flow.order_of_news import STALE, Sent
+from gateway.flow.order_of_news import STALE, Sent, sent_exactly
 from gateway.flow.ports import Ports, Release
 from gateway.flow.release import only_station, sent_day
 from gateway.model.ids import MergeId, MessageId, OrderId
 from gateway.model.lifecycle import State, Step
 from gateway.model.order import Attributes, Order, OrderRequest
-from gateway.store import orders
+from gateway.model.resource import Held, is_older
+from gateway.store import inbox, orders, resources
 from gateway.store.database import Tx
 
 
@@ -43,6 +44,37 @@ class Occasion:
         """
         return None if request.service_request or request.subject else self.sent
 
+    def of(self, request: OrderRequest) -> "Occasion":
+        """The occasion as the request has it: what was sent is as old as the resource, not as the Bundle around it.
+
+        A Task and an Appointment have a history of their own; their age says nothing of the ServiceRequest's.
+        """
+        if not request.address:
+            return self
+        if not request.address.startswith("ServiceRequest/"):
+            return replace(self, sent=None)
+        return replace(self, sent=sent_exactly(request.changed_at, self.at)) if request.changed_at else self
+
+    def is_overtaken(self, request: OrderRequest) -> bool:
+        """Whether a newer version of the same resource, or its end, came before this message did.
+
+        Source: FHIR R4 http.html: notifications may come in any order.
+        """
+        kind, _, own_id = request.address.partition("/")
+        held = resources.of(self.tx, self.source, kind, own_id) if own_id else None
+        if held is None or held.at >= self.at:
+            return False
+        ours = Held(
+            source=self.source, type=kind, id=own_id, version=request.version, last_updated=request.changed_at,
+            body=b"", at=self.at,
+        )  # fmt: skip
+        if not (held.is_deleted or is_older(ours, held)):
+            return False
+        if held.at >= inbox.show(self.tx, self.message_id).received_at:
+            return False  # it waited, and the newer one behind it
+        self.passed.append(STALE)
+        return True
+
     def is_late(self, order: Order) -> bool:
         """Whether the message is older than what is stored of the order: then that is recorded, and all of it."""
         if self.sent is None or not self.sent.is_older(order.told_at):
@@ -58,7 +90,7 @@ def known_orders(
     """The orders that the request means, oldest first, without those in `touched`.
 
     They are recognised by the sender's filler, placer or accession number and the step id; where the request has
-    none of these numbers, by its ServiceRequest.
+    none of these numbers, or the order had none yet, by its ServiceRequest.
     """
     filler, placer, accession = numbers(request)
     if filler or placer or accession:
@@ -70,10 +102,19 @@ def known_orders(
             accession=accession,
             will_change=True,
         )
+        found = found or tuple(it for it in _of_request(occasion, request) if not _has_number(it))
     else:
-        found = orders.of_request(occasion.tx, occasion.source, request.service_request, will_change=True)
+        found = _of_request(occasion, request)
     without = frozenset(touched)
     return tuple(order for order in found if order.id not in without and is_same(order, request))
+
+
+def _of_request(occasion: Occasion, request: OrderRequest) -> tuple[Order, ...]:
+    return orders.of_request(occasion.tx, occasion.source, request.service_request, will_change=True)
+
+
+def _has_number(order: Order) -> bool:
+    return bool(order.filler or order.placer or order.accession)
 
 
 def numbers(request: OrderRequest) -> tuple[str, str, str]:

@@ -50,6 +50,12 @@ def read_sent(text: str, zone: ZoneInfo, at: datetime) -> Sent | None:
     return None if found.first > at + _LONGEST_AHEAD else found
 
 
+def sent_exactly(moment: datetime, at: datetime) -> Sent | None:
+    """A message of that very moment; None for one that lies more than a day after `at`, as for `read_sent`."""
+    first = moment.astimezone(UTC)
+    return None if first > at + _LONGEST_AHEAD else Sent(first=first, last=first + timedelta.resolution)
+
+
 def newest(told_at: datetime | None, sent: Sent | None) -> datetime | None:
     """The later of the moment known and that of a message."""
     return max((it for it in (told_at, sent.first if sent else None) if it is not None), default=None)

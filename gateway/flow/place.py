@@ -6,6 +6,7 @@ from datetime import datetime
 
 from gateway.flow import step
 from gateway.flow.again import made_by, paired
+from gateway.flow.anew import is_asked_anew
 from gateway.flow.appoint import arrive, arrived_orders, unschedule
 from gateway.flow.belong import identified, is_same_person
 from gateway.flow.merge import merge
@@ -25,7 +26,7 @@ from gateway.flow.renew import update_patient
 from gateway.flow.schedule import read_start
 from gateway.model.ids import MergeId, MessageId, OrderId, PatientRow, Uid, is_uid
 from gateway.model.lifecycle import FINAL, State, Step, is_allowed
-from gateway.model.order import Action, Attributes, Fault, Order, OrderRequest, Severity, Value
+from gateway.model.order import WITHDRAWN, Action, Attributes, Fault, Order, OrderRequest, Severity, Value
 from gateway.store import orders, studies
 from gateway.store.database import Tx
 
@@ -111,12 +112,22 @@ def _placed(
     if request.action is Action.MERGE:
         merge(occasion, request)
         return ()
+    if occasion.is_overtaken(request):
+        return ()
+    occasion = occasion.of(request)
     found = known_orders(occasion, request, touched) or earlier
     if request.action in _APPOINTMENTS:
         return _appointed(occasion, request, found, touched, is_alone=is_alone)
     if request.action in _STEPS:
-        return _ended(occasion, request, found, is_alone=is_alone)
-    if not found:
+        return _ended(occasion, request, found, is_alone=is_alone or request.module == WITHDRAWN)
+    return _told(occasion, request, found)
+
+
+def _told(occasion: Occasion, request: OrderRequest, found: tuple[Order, ...]) -> tuple[Order, ...]:
+    """The order that was made or changed; none when the message is older than what is stored of it."""
+    if request.service_request:
+        found = _open(found)
+    if not found or is_asked_anew(occasion, request, found):
         return (_create(occasion, request),)
     return () if occasion.is_late(found[0]) else (_change(occasion, request, found[0]),)
 
@@ -153,6 +164,9 @@ def _ended(
 ) -> tuple[Order, ...]:
     """The orders that took the step asked for. One that names no step and stands alone is for every step."""
     wanted = _STEPS[request.action]
+    if not found and request.module == WITHDRAWN:
+        occasion.passed.append("what was taken back is no order that is known here")
+        return ()
     if not found:
         occasion.doubts.append(f"'{wanted}' was asked for an order that is not known here")
         # A mark for an end that overtook its order: the late order must not appear on a machine.

@@ -43,7 +43,7 @@ def receive(
 
     A message with the sender, control id and bytes of an earlier one changes nothing and gets the earlier answer,
     unless that one failed: then it is tried again. One with its control id and other bytes is a message of its own,
-    with a warning.
+    with a warning, unless the id names one event for good: that is a repeat too.
     With `is_deferred` the message is only kept, as `received`: `interpret` needs to read no more than its keys,
     for `settle_received` maps it. One that it finds a failure in is settled at once. So is a FHIR message kept that
     needs something read from its sender, and those of the same source that come while it waits.
@@ -55,6 +55,8 @@ def receive(
         tx.lock(f"source {inbound.source}")
         is_reused = inbox.has_control_id(tx, inbound.source, interpretation.keys)
         before = inbox.twin(tx, inbound.source, interpretation.keys, sha256) if is_reused else None
+        if before is None and is_reused and interpretation.is_event:
+            before = inbox.namesake(tx, inbound.source, interpretation.keys)
         if before is not None and before.state is not MessageState.FAILED:
             return Answered(message_id=before.id, state=before.state, answer=before.answer, is_repeat=True)
         if is_reused and before is None:

@@ -69,7 +69,13 @@ def retry_edited(
     raw = rework.encode(original, text)
     if raw == original.raw:
         raise Invalid("text: nothing was changed; the message can be tried again as it is")
-    inbound = Inbound(protocol=original.protocol, source=original.source, peer=original.peer, raw=raw)
+    inbound = Inbound(
+        protocol=original.protocol,
+        source=original.source,
+        peer=original.peer,
+        raw=raw,
+        request=original.request,
+    )
     interpretation = rework.interpret(inbound)
     with ports.database.write() as tx:
         original = _locked(tx, message_id, EDITED, "edited")
@@ -151,8 +157,8 @@ def _judged(
 ) -> Verdict:
     """The verdict on the message, kept with it."""
     at = ports.clock()
+    note(tx, message.source, message.id, interpretation, at)
     if waits(interpretation):
-        note(tx, message.source, message.id, interpretation, at)
         verdict = Verdict(state=MessageState.RECEIVED, reason="")
         inbox.settle(tx, message.id, verdict.state, verdict.reason, at)
         return verdict

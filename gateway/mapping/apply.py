@@ -8,7 +8,13 @@ from gateway.mapping.filling import MISSING, Filling, Notes, made_of, read_found
 from gateway.mapping.groups import GROUPS
 from gateway.mapping.module import ActionSpec, Module, ResourceSpec
 from gateway.mapping.scope import Focus, Group, Scope, Unfit, text_of
-from gateway.mapping.service_request import patient_address, request_address
+from gateway.mapping.service_request import (
+    changed_at,
+    own_address,
+    patient_address,
+    request_address,
+    version_of,
+)
 from gateway.model.er7 import Message
 from gateway.model.order import Action, OrderRequest, Place, Provenance, Severity, UnknownCode
 
@@ -48,6 +54,9 @@ def map_resource(module: Module, graph: Graph, order: Resource) -> OrderRequest 
         outcome,
         service_request=request_address(order, graph.resolve),
         subject=patient_address(order, graph.resolve),
+        address=own_address(order),
+        version=version_of(order),
+        changed_at=changed_at(order),
     )
 
 

@@ -6,6 +6,7 @@ has in focus.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from gateway.mapping.fhir_paths import Resource
@@ -24,6 +25,30 @@ def request_address(order: Resource, resolve: Resolve) -> str:
     behind = _behind(order, resolve)
     literal = _address(_REQUEST, _leading(order))
     return literal or (_own_address(behind) if behind else "")
+
+
+def own_address(order: Resource) -> str:
+    """ "Task/3": the resource's own address in the sender's FHIR base; empty when it has no id."""
+    kind, own_id = order.get("resourceType"), order.get("id")
+    return f"{kind}/{own_id}" if isinstance(own_id, str) and own_id else ""
+
+
+def version_of(order: Resource) -> str:
+    """Its meta.versionId; empty when it has none. Source: FHIR R4 resource.html, meta."""
+    meta = order.get("meta")
+    version = meta.get("versionId") if isinstance(meta, dict) else None
+    return version if isinstance(version, str) else ""
+
+
+def changed_at(order: Resource) -> datetime | None:
+    """Its meta.lastUpdated; None when it has none that is an instant. Source: FHIR R4 resource.html, meta."""
+    meta = order.get("meta")
+    text = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None
 
 
 def patient_reference(order: Resource, resolve: Resolve) -> str:

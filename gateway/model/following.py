@@ -16,3 +16,17 @@ class Heard:
     since_start: int | None = None  # events since the subscription began
     numbers: tuple[int, ...] = ()  # of the events in it
     sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """How far one source is followed."""
+
+    source: str
+    cursor: datetime | None = (
+        None  # everything changed before it was read; None: nothing was looked through yet
+    )
+    polled_at: datetime | None = None  # when the last poll ended well; None: none did
+    poll_error: str = ""  # what stood against the last poll
+    event_number: int | None = None  # of the newest notification; None: there was none with a number
+    heard_at: datetime | None = None  # when the newest notification or heartbeat came; None: none did

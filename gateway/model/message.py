@@ -38,6 +38,7 @@ class Inbound:
     source: str  # the listener's or FHIR source's name
     peer: str  # address of the other side
     raw: bytes
+    request: str = ""  # what the request asked beside its body: "DELETE ServiceRequest/9"; "" for nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,4 +101,5 @@ class Message:
     placer: str
     filler: str
     warnings: tuple[str, ...] = ()  # what was odd about it and did not matter, such as its character set
+    request: str = ""  # what came with it that is not in its bytes: "DELETE ServiceRequest/9"
     edited_from: MessageId | None = None  # the message this is an edited copy of; None for one that came in

@@ -97,6 +97,14 @@ def is_waited_for(tx: Tx, message_id: MessageId) -> bool:
     return tx.connection.execute(query.limit(1)).scalar_one_or_none() is not None
 
 
+def is_open(tx: Tx, source: str, kind: ErrandKind) -> bool:
+    """Whether an errand of that kind is owed, or somebody is at it."""
+    query = select(errands.c.id).where(
+        errands.c.source == source, errands.c.kind == kind, errands.c.state == ErrandState.OPEN
+    )
+    return tx.connection.execute(query.limit(1)).scalar_one_or_none() is not None
+
+
 def forget_done(tx: Tx, before: datetime) -> int:
     """How many errands were forgotten: those that ended before that moment."""
     ended = errands.c.state.in_([ErrandState.DONE, ErrandState.FAILED]) & (errands.c.next_at < before)

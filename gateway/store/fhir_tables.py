@@ -24,6 +24,17 @@ written = Table(
     Column("updated_at", Instant, nullable=False),
 )
 
+followed = Table(
+    "followed",
+    metadata,
+    Column("source", PlainText, primary_key=True),
+    Column("cursor", Instant),
+    Column("polled_at", Instant),
+    _text("poll_error"),
+    Column("event_number", BigInteger),
+    Column("heard_at", Instant),
+)
+
 resources = Table(
     "resources",
     metadata,

@@ -30,6 +30,7 @@ _SAME_NUMBER = and_(
     messages.c.source == bindparam("of_source"),
 )
 _NUMBERED = select(messages.c.id).where(_SAME_NUMBER).limit(1)
+_NAMESAKE = select(messages).where(_SAME_NUMBER).order_by(messages.c.id.desc()).limit(1)
 _TWIN = (
     select(messages)
     .where(_SAME_NUMBER, messages.c.sha256 == bindparam("of_sha256"))
@@ -112,6 +113,12 @@ def twin(tx: Tx, source: str, keys: Keys, sha256: str) -> Message | None:
     return read_message(row) if row is not None else None
 
 
+def namesake(tx: Tx, source: str, keys: Keys) -> Message | None:
+    """The newest message with the same sender and control id, None when this is the first."""
+    row = tx.connection.execute(_NAMESAKE, _number(source, keys)).one_or_none()
+    return read_message(row) if row is not None else None
+
+
 def show(tx: Tx, message_id: MessageId) -> Message:
     """The message. Raises NotFound."""
     row = tx.connection.execute(select(messages).where(messages.c.id == message_id)).one_or_none()
@@ -173,6 +180,7 @@ def read_message(row: Any) -> Message:
         peer=row.peer,
         received_at=row.received_at,
         raw=row.raw,
+        request=row.request,
         keys=Keys(**{name: getattr(row, name) for name in _KEYS}),
         state=MessageState(row.state),
         reason=row.reason,

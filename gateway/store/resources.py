@@ -1,5 +1,6 @@
 """The resources that we hold, each in the newest version that came; found by id or by identifier."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -13,10 +14,15 @@ PAGE = 50
 
 
 def save(tx: Tx, held: Held) -> bool:
-    """Whether the resource is held now; False when what is stored is newer, and stays."""
+    """Whether the resource is held now; False when what is stored is newer, and stays.
+
+    What was deleted keeps the version that it had, and comes back only in a newer one, where versions can be told.
+    """
     tx.lock(f"resource {held.source} {held.address}")
     known = of(tx, held.source, held.type, held.id)
-    if known is not None and is_older(held, known):
+    if known is not None and held.is_deleted:
+        held = replace(held, version=known.version, last_updated=known.last_updated)
+    elif known is not None and (is_older(held, known) or _is_gone(held, known)):
         return False
     values = {
         "version": held.version,
@@ -33,6 +39,15 @@ def save(tx: Tx, held: Held) -> bool:
     if known is None or known.identifiers != held.identifiers:
         _name(tx, held, is_new=known is None)
     return True
+
+
+def _is_gone(held: Held, known: Held) -> bool:
+    """Whether `held` is the very version that was deleted."""
+    if not known.is_deleted:
+        return False
+    if known.version and held.version:
+        return known.version == held.version
+    return known.last_updated is not None and known.last_updated == held.last_updated
 
 
 def of(tx: Tx, source: str, kind: str, resource_id: str) -> Held | None:

@@ -42,6 +42,7 @@ messages = Table(
     _text("peer"),
     Column("received_at", Instant, nullable=False),
     Column("raw", LargeBinary, nullable=False),
+    _text("request"),
     Column("sha256", String(64), nullable=False),
     _text("control_id"),
     _text("sender"),

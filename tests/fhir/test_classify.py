@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fhir.classify import MAX_DEPTH, read_arrival
+from gateway.fhir.arrival import read_arrival
+from gateway.fhir.classify import MAX_DEPTH
 from gateway.model.errors import Malformed
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpora" / "fhir"
@@ -30,7 +31,7 @@ JSON = st.recursive(
 
 def test_a_service_request_is_one_order(wire: Callable[[str], bytes]) -> None:
     arrival = read_arrival(wire("contained"))
-    assert (arrival.type, arrival.message_type) == ("ServiceRequest", "ServiceRequest")
+    assert (arrival.type, arrival.label) == ("ServiceRequest", "ServiceRequest")
     assert [order["id"] for order in arrival.orders] == ["21"]
 
 
@@ -47,7 +48,7 @@ def test_a_bundle_of_any_type_gives_its_orders(
     wire: Callable[[str], bytes], name: str, message_type: str, ids: list[str]
 ) -> None:
     arrival = read_arrival(wire(name))
-    assert arrival.message_type == message_type
+    assert arrival.label == message_type
     assert [order["id"] for order in arrival.orders] == ids
 
 
@@ -89,7 +90,7 @@ def test_a_decimal_keeps_its_zeros() -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        b"",
+        b" ",
         b"not json",
         b"[]",
         b"null",

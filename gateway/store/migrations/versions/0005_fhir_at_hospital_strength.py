@@ -87,8 +87,27 @@ def _errands() -> None:
     op.create_index(op.f("ix_errands_source_state_next_at"), "errands", ["source", "state", "next_at"])
 
 
+def _followed() -> None:
+    op.create_table(
+        "followed",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("cursor", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("polled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("poll_error", sa.Text(), server_default="", nullable=False),
+        sa.Column("event_number", sa.BigInteger(), nullable=True),
+        sa.Column("heard_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("source", name=op.f("pk_followed")),
+    )
+
+
+def _requests() -> None:
+    op.add_column("messages", sa.Column("request", sa.Text(), server_default="", nullable=False))
+
+
 def upgrade() -> None:
     """Columns, tables and indexes."""
+    _requests()
+    _followed()
     _facts()
     _written()
     _resources()
