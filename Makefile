@@ -43,6 +43,7 @@ bench: $(VENV)/.installed-dev
 	@"$(BIN)/python" tests/bench/bench_mapping.py
 	@"$(BIN)/python" tests/bench/bench_search.py
 	@"$(BIN)/python" tests/bench/bench_mllp.py
+	@"$(BIN)/python" tests/bench/bench_fhir.py
 	@"$(BIN)/python" tests/bench/bench_deliver.py
 	@"$(BIN)/python" tests/bench/bench_storage.py
 	@"$(BIN)/python" tests/bench/bench_worklist.py

@@ -33,6 +33,7 @@ from gateway.checks import database_trouble, disk_trouble
 from gateway.dicom.server import DicomServer
 from gateway.fhir import inbound as fhir_inbound
 from gateway.fhir import jwks
+from gateway.fhir.admission import Door
 from gateway.fhir.client import Client
 from gateway.fhir.lookout import LOOK_S as LOOKOUT_S
 from gateway.fhir.lookout import Lookout
@@ -95,6 +96,7 @@ class Gateway:
         self._news = renderer(self._fhir, self.ports.zone)
         self._clients = Client(self._fhir, self.ports)
         self._readers = reading_back(settings, self.ports, lambda: self.modules)
+        self._door = Door(self.ports)
         self._follower = Follower(self.ports, rhythms(settings))
         self._lookout = Lookout(self._fhir, self._clients)
         self._told = hl7_destinations(settings)
@@ -253,7 +255,12 @@ class Gateway:
 
     def _page(self) -> Starlette:
         more = [
-            *fhir_inbound.routes(self.ports, lambda: self.modules, fhir_sources(self.settings)),
+            *fhir_inbound.routes(
+                self.ports,
+                lambda: self.modules,
+                fhir_sources(self.settings, self.ports.clock),
+                door=self._door,
+            ),
             *jwks.routes(signing_keys(self.settings)),
             *over_http.routes(hl7_doors(self.settings, self._inlets), self.ports.clock),
         ]
@@ -268,6 +275,7 @@ class Gateway:
                 *self._worklist.machines.faults,
                 *self._lookout.warnings,
                 *self._follower.warnings,
+                *self._door.warnings,
             ),
             secure_cookies=self.settings.http.secure_cookies,
             mappings=self._mappings,

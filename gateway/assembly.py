@@ -46,7 +46,7 @@ def make_ports(settings: Settings) -> Ports:
     return Ports(
         database=Database(settings.store.url),
         files=Files(settings.store.files),
-        clock=lambda: datetime.now(UTC),
+        clock=_now,
         new_uid=lambda: uid_from_uuid(uuid.uuid4()),
         zone=ZoneInfo(settings.site.timezone),
         stations=tuple(
@@ -71,12 +71,16 @@ def make_ports(settings: Settings) -> Ports:
     )
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def rework(settings: Settings, modules: Callable[[], Modules], database: Database | None = None) -> Rework:
     """How kept messages are read again, as the listener or source they came from reads them now.
 
     `database` has what is known of FHIR sources; without it nothing beyond a message is looked for.
     """
-    sources = fhir_sources(settings)
+    sources = fhir_sources(settings, _now)
 
     def fallback(message: Message | Inbound) -> str:
         listener = settings.hl7.listeners.get(message.source)

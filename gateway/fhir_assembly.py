@@ -1,7 +1,9 @@
 """The configuration of FHIR becomes what its edge is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from ipaddress import ip_network
+from itertools import product
 from pathlib import Path
 
 from gateway.fhir import credentials
@@ -9,24 +11,26 @@ from gateway.fhir.auth import Basic, Bearer, Credential, Header, Source
 from gateway.fhir.credentials import Certificate, ClientSecret, SignedClaim
 from gateway.fhir.destination import Destination, Instances, OrderUpdate, Write
 from gateway.fhir.holding import Known, known_to
+from gateway.fhir.issuer import Issuer
 from gateway.fhir.proving import Place
+from gateway.fhir.pushing import Addresses, Check, ClientCertificate, PathSecret, Signature, Way
 from gateway.fhir.reading_back import ReadingBack, reader_of
 from gateway.flow.follow import Rhythm
-from gateway.flow.ports import Ports
+from gateway.flow.ports import Clock, Ports
 from gateway.mapping.registry import Modules
 from gateway.model.message import Inbound, Message
-from gateway.proof_sections import Proof
+from gateway.proof_sections import Oidc, Proof, ProxiedCertificate, PushProof
 from gateway.sections import Auth
 from gateway.settings import Settings
 from gateway.store.database import Database
 
 
-def fhir_sources(settings: Settings) -> dict[str, Source]:
+def fhir_sources(settings: Settings, clock: Clock) -> dict[str, Source]:
     """Who may push FHIR, by name."""
     return {
         name: Source(
             name=name,
-            auth=inbound_credential(source.auth),
+            auth=tuple(way for proof in source.auth for way in _ways(proof, clock)),
             release=source.release,
             base_url=source.base_url or "",
             polls=source.poll.criteria if source.poll else "",
@@ -39,6 +43,48 @@ def fhir_sources(settings: Settings) -> dict[str, Source]:
 def known_of(message: Message | Inbound, source: Source, database: Database) -> Known:
     """What is held of the message's source, and what could not be read for the message."""
     return known_to(database, source.name, message.id if isinstance(message, Message) else None)
+
+
+def _ways(proof: PushProof, clock: Clock) -> Iterator[Way]:
+    """The ways in that one proof of the settings opens: as many as it has combinations of secrets."""
+    hmac, mtls, oidc = proof.hmac, proof.mtls, proof.oidc
+    kinds: list[list[Check]] = [
+        [Bearer(token=secret) for secret in proof.bearer or ()],
+        [Basic(user=proof.basic[0], password=proof.basic[1])] if proof.basic else [],
+        [Header(name=proof.header[0], value=proof.header[1])] if proof.header else [],
+        [
+            Signature(
+                header=hmac.header,
+                secret=secret,
+                prefix=hmac.prefix,
+                encoding=hmac.encoding,
+                algorithm=hmac.algorithm,
+            )
+            for secret in (hmac.secret if hmac else ())
+            if hmac
+        ],
+        [PathSecret(secret=proof.url_token)] if proof.url_token else [],
+        [_certified(mtls)] if mtls else [],
+        [_issuer(oidc, clock)] if oidc else [],
+        [Addresses(networks=tuple(map(ip_network, proof.allow)))] if proof.allow else [],
+    ]
+    yield from product(*(kind for kind in kinds if kind))
+
+
+def _certified(mtls: ProxiedCertificate) -> ClientCertificate:
+    proxies = tuple(map(ip_network, mtls.proxies))
+    return ClientCertificate(header=mtls.header, fingerprints=frozenset(mtls.fingerprints), proxies=proxies)
+
+
+def _issuer(oidc: Oidc, clock: Clock) -> Issuer:
+    return Issuer(
+        oidc.issuer,
+        audience=oidc.audience,
+        clock=clock,
+        jwks_url=oidc.jwks_url or "",
+        subject=oidc.subject,
+        email=oidc.email,
+    )
 
 
 def rhythms(settings: Settings) -> dict[str, Rhythm]:
@@ -57,7 +103,7 @@ def reading_back(
 ) -> dict[str, tuple[ReadingBack, timedelta]]:
     """What reads from the sources that can be asked, and for how long a message waits for that."""
     found = {}
-    sources = fhir_sources(settings)
+    sources = fhir_sources(settings, ports.clock)
     for name, one in settings.fhir.sources.items():
         if one.base_url is not None:
             place = Place(

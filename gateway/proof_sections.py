@@ -1,11 +1,24 @@
-"""How the gateway proves who it is to the servers that it tells: the keys of `auth`."""
+"""How each side proves who it is: the keys of `auth`."""
 
+import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from gateway.kinds import Url
+from gateway.kinds import Network, Url
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,200}")
+
+
+def _listed(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
+
+
+Secrets = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed), Field(min_length=1)
+]
+"""A secret, or several while one takes the place of another."""
 
 
 class _Section(BaseModel):
@@ -62,3 +75,81 @@ class Proof(_Section):
         if any(getattr(self, name) in ("", ("", "")) for name in given):
             raise ValueError("an empty secret protects nothing")
         return self
+
+
+class Hmac(_Section):
+    """A header with the HMAC of the body."""
+
+    header: str = Field(min_length=1)
+    secret: Secrets = Field(repr=False)
+    prefix: str = ""  # "sha256="
+    encoding: Literal["hex", "base64"] = "hex"
+    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
+
+
+class ProxiedCertificate(_Section):
+    """A client certificate that a proxy verified; it tells the SHA-256 fingerprint by a header."""
+
+    header: str = Field(min_length=1)
+    fingerprints: tuple[str, ...] = Field(min_length=1)  # in hexadecimal, with or without colons
+    proxies: tuple[Network, ...] = Field(min_length=1)  # whose word counts
+
+    @field_validator("fingerprints")
+    @classmethod
+    def _of_sha_256(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        plain = tuple(one.replace(":", "").lower() for one in given)
+        if any(len(one) != 64 or set(one) - set("0123456789abcdef") for one in plain):
+            raise ValueError("must be SHA-256 fingerprints: 64 hexadecimal digits each")
+        return plain
+
+
+class Oidc(_Section):
+    """A signed token (JWT) of somebody who vouches for the sender."""
+
+    issuer: Url
+    audience: str = Field(min_length=1)
+    jwks_url: Url | None = None  # none: the issuer's discovery document tells
+    subject: str = ""  # "": whomever he vouches for
+    email: str = ""
+
+
+class PushProof(_Section):
+    """A sender proves all that is given here."""
+
+    bearer: Secrets | None = Field(default=None, repr=False)
+    basic: tuple[str, str] | None = Field(default=None, repr=False)  # [user, password]
+    header: tuple[str, str] | None = Field(default=None, repr=False)  # [name, value]
+    hmac: Hmac | None = None
+    url_token: str | None = Field(default=None, repr=False)  # /fhir/{source}~{url_token}
+    mtls: ProxiedCertificate | None = None
+    oidc: Oidc | None = None
+    allow: tuple[Network, ...] = ()  # where it calls from
+
+    @model_validator(mode="after")
+    def _is_proof(self) -> Self:
+        secrets = (self.bearer, self.basic, self.header, self.hmac, self.url_token, self.mtls, self.oidc)
+        if all(one is None for one in secrets) and not self.allow:
+            raise ValueError(
+                "proves nothing: give bearer, basic, header, hmac, url_token, mtls, oidc or allow"
+            )
+        if any("" in pair for pair in (self.basic, self.header) if pair is not None):
+            raise ValueError("an empty secret protects nothing")
+        if (self.bearer is not None or self.oidc is not None) and self.basic is not None:
+            raise ValueError("a request has one Authorization header: basic cannot go with bearer or oidc")
+        if self.bearer is not None and self.oidc is not None:
+            raise ValueError("a request has one Authorization header: bearer cannot go with oidc")
+        if self.url_token is not None and not _TOKEN.fullmatch(self.url_token):
+            raise ValueError(
+                "url_token: must be 22 or more of A-Z a-z 0-9 - _ (128 bit), such as `openssl rand -hex 16` gives"
+            )
+        return self
+
+
+def _ways(given: Any) -> Any:
+    if given == "none":
+        return ()
+    return given if isinstance(given, list | tuple) else (given,)
+
+
+PushProofs = Annotated[tuple[PushProof, ...], BeforeValidator(_ways)]
+"""One proof, or a list of which any suffices."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from gateway.flow.ports import Release
 from gateway.hl7.destination import Event, StudyUid
 from gateway.kinds import AeTitle, Charset, Hours, Network, Peer, Port, Subject, Url, Zone, zone
-from gateway.proof_sections import Proof
+from gateway.proof_sections import Proof, PushProofs
 
 
 class _Section(BaseModel):
@@ -268,7 +268,7 @@ class Poll(_Section):
 class FhirSource(_Section):
     """Who may push orders to /fhir/{name}."""
 
-    auth: Auth = Auth()
+    auth: PushProofs = ()  # none: whoever reaches the port may push, from this computer alone
     base_url: Url | None = None
     read_auth: Proof = Proof()  # how we prove ourselves there when we read
     patience_minutes: float = Field(default=5, gt=0)  # a message waits so long for what must be read
@@ -280,13 +280,6 @@ class FhirSource(_Section):
         if self.poll is not None and self.base_url is None:
             raise ValueError("poll: needs base_url, else there is nobody to ask")
         return self
-
-    @field_validator("auth")
-    @classmethod
-    def _checkable(cls, auth: Auth) -> Auth:
-        if auth.header is not None:
-            raise ValueError("a source proves itself by bearer or basic")
-        return auth
 
 
 class FhirDestination(_Section):

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         return [
             f"fhir.sources.{name}.auth: required, because http.bind is open to other computers"
             for name, source in self.fhir.sources.items()
-            if source.auth.is_none
+            if not source.auth
         ]
 
     def _told(self) -> list[str]:

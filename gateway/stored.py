@@ -48,7 +48,7 @@ def interpret_stored(
         reason = message.reason if isinstance(message, Message) else ""
         end = next((end for end, (_, text) in FLAWS.items() if text in reason), End.WHOLE)
         return interpret(read(message.raw, end, expected or Expected()), modules)
-    unknown = Source(name=message.source, auth=None)
+    unknown = Source(name=message.source)
     understood = understand(message.raw, source or unknown, modules, request=message.request, known=known)
     return understood.interpretation
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.model.credential import Basic, Bearer, Credential, Header, challenge_for, is_proof
+from gateway.fhir.pushing import Attempt, Way, holds
+from gateway.model.credential import Basic, Bearer, Credential, Header, challenge_for
 
 __all__ = ["Basic", "Bearer", "Credential", "Header", "Source", "challenge", "headers", "is_admitted"]
 
@@ -15,7 +16,7 @@ class Source:
     """A record system that pushes orders to /fhir/{name}."""
 
     name: str
-    auth: Bearer | Basic | None  # None: whoever reaches the port may push
+    auth: tuple[Way, ...] = ()  # any of these ways; none: whoever reaches the port may push
     release: Literal["R4", "R4B"] = "R4"
     base_url: str = ""  # where its references are read back; "" when it cannot be asked
     polls: str = (
@@ -24,14 +25,16 @@ class Source:
     counts_events: bool = True  # whether it numbers its notifications as FHIR says
 
 
-def is_admitted(source: Source, authorization: str) -> bool:
-    """Whether the Authorization header proves the sender to be `source`; takes the same time for every wrong one."""
-    return is_proof(source.auth, authorization)
+def is_admitted(source: Source, attempt: Attempt) -> bool:
+    """Whether the request proves its sender to be `source`; takes the same time for every wrong secret."""
+    ways = [[holds(proof, attempt) for proof in way] for way in source.auth]
+    return not ways or any(map(all, ways))
 
 
 def challenge(source: Source) -> str:
     """The WWW-Authenticate header for one who is not admitted."""
-    return challenge_for(source.auth, "fhir")
+    proofs = [proof for way in source.auth for proof in way if isinstance(proof, Bearer | Basic)]
+    return challenge_for(proofs[0] if proofs else None, "fhir")
 
 
 def headers(credential: Credential | None) -> Mapping[str, str]:

@@ -12,15 +12,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.fhir import held_resources
+from gateway.fhir.admission import Door
 from gateway.fhir.answer import render_answer
 from gateway.fhir.asked import CREATE, DELETE, Asked
-from gateway.fhir.auth import Source, challenge, is_admitted
+from gateway.fhir.auth import Source
 from gateway.fhir.capability import render_capability
 from gateway.fhir.classify import XML, address_in
 from gateway.fhir.exact import encode_exact
 from gateway.fhir.holding import known_to
 from gateway.fhir.interpret import OUR_FAULT, Understood, not_understood, understand
 from gateway.fhir.outcome import encode
+from gateway.fhir.pushing import Attempt
 from gateway.fhir.responding import answer, refusal
 from gateway.flow.ports import Ports
 from gateway.flow.receive import Answered, receive
@@ -51,10 +53,11 @@ def routes(
     modules: Callable[[], Modules],
     sources: Mapping[str, Source],
     *,
+    door: Door | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> list[Route]:
     """The routes under /fhir. `modules` gives the mapping in use at each message; bodies are bounded by `max_bytes`."""
-    edge = _Edge(ports=ports, modules=modules, sources=sources, max_bytes=max_bytes)
+    edge = _Edge(ports=ports, modules=modules, sources=sources, door=door or Door(ports), max_bytes=max_bytes)
     base = "/fhir/{source}"
     return [
         Route(f"{base}/metadata", edge.show_capability, methods=["GET"]),
@@ -76,6 +79,7 @@ class _Edge:
     ports: Ports
     modules: Callable[[], Modules]
     sources: Mapping[str, Source]
+    door: Door
     max_bytes: int
 
     async def show_capability(self, request: Request) -> Response:
@@ -88,7 +92,7 @@ class _Edge:
     async def refuse(self, request: Request) -> Response:
         """404 for an address that is none, 405 for what cannot be done at one."""
         depth = len(request.path_params["rest"].strip("/").split("/"))
-        source = request.path_params["rest"].partition("/")[0]
+        source = request.path_params["rest"].partition("/")[0].partition("~")[0]
         if source not in self.sources:
             return _unknown()
         if depth not in _OFFERED:
@@ -101,7 +105,7 @@ class _Edge:
         source = self._source(request)
         if source is None:
             return _unknown()
-        if (refused := self._not_admitted(source, request)) is not None:
+        if (refused := await self._refused(source, request)) is not None:
             return refused
         kind, own_id = request.path_params["resource_type"], request.path_params["resource_id"]
         return await run_in_threadpool(held_resources.show, self.ports.database, source.name, kind, own_id)
@@ -111,14 +115,10 @@ class _Edge:
         source = self._source(request)
         if source is None:
             return _unknown()
-        if (refused := self._not_admitted(source, request)) is not None:
-            return refused
-        asked = request.query_params.multi_items()
-        if request.method == "POST":
-            try:
-                asked += parse_qsl((await _body(request, self.max_bytes)).decode("utf-8", errors="replace"))
-            except (_TooLarge, _Unreadable, ClientDisconnect):
-                return refusal(400, "invalid", "the search could not be read")
+        read = await self._read(source, request)
+        if isinstance(read, Response):
+            return read
+        asked = [*request.query_params.multi_items(), *parse_qsl(read.decode("utf-8", errors="replace"))]
         kind = request.path_params["resource_type"]
         return await run_in_threadpool(
             held_resources.search, self.ports.database, source.name, kind, asked, base=_base(request)
@@ -129,11 +129,26 @@ class _Edge:
         source = self._source(request)
         if source is None:
             return _unknown()
-        if (refused := self._not_admitted(source, request)) is not None:
-            return refused
+        read = await self._read(source, request)
+        if isinstance(read, Response):
+            return read
+        pushed = _Pushed(
+            raw=read,
+            peer=_peer(request),
+            asked=_asked(request),
+            condition=request.headers.get("if-none-exist", ""),
+            prefers=request.headers.get("prefer", ""),
+            base=_base(request),
+        )
+        return await run_in_threadpool(self._take, pushed, source)
+
+    async def _read(self, source: Source, request: Request) -> bytes | Response:
+        """The body of a sender who may push, unpacked; else why it is refused."""
         extra = {"source": source.name, "peer": _peer(request)}
         try:
-            raw = await _body(request, self.max_bytes)
+            packed = await _body(request, self.max_bytes)
+            refused = await self._refused(source, request, packed)
+            return refused if refused is not None else _unpacked(request, packed, self.max_bytes)
         except _TooLarge:
             log.warning("fhir.too_large", extra=extra)
             return refusal(413, "too-long", f"the body is longer than {self.max_bytes} bytes")
@@ -145,21 +160,15 @@ class _Edge:
         except ClientDisconnect:
             log.info("fhir.hung_up", extra=extra)
             return refusal(400, "incomplete", "the body ended early")
-        pushed = _Pushed(
-            raw=raw,
-            peer=_peer(request),
-            asked=_asked(request),
-            condition=request.headers.get("if-none-exist", ""),
-            prefers=request.headers.get("prefer", ""),
-            base=_base(request),
-        )
-        return await run_in_threadpool(self._take, pushed, source)
 
-    def _not_admitted(self, source: Source, request: Request) -> Response | None:
-        if is_admitted(source, request.headers.get("authorization", "")):
-            return None
-        log.warning("fhir.not_admitted", extra={"source": source.name, "peer": _peer(request)})
-        return refusal(401, "login", "the sender is not known", {"WWW-Authenticate": challenge(source)})
+    async def _refused(self, source: Source, request: Request, body: bytes = b"") -> Response | None:
+        attempt = Attempt(
+            headers={name.lower(): value for name, value in request.headers.items()},
+            secret=request.path_params["source"].partition("~")[2],
+            peer=_peer(request),
+            body=body,
+        )
+        return await run_in_threadpool(self.door.refused, source, attempt)
 
     def _take(self, pushed: "_Pushed", source: Source) -> Response:
         """Runs in a thread of its own; nothing may escape it."""
@@ -216,7 +225,7 @@ class _Edge:
         return receive(self.ports, inbound, lambda _: understood.interpretation, render)
 
     def _source(self, request: Request) -> Source | None:
-        return self.sources.get(request.path_params["source"])
+        return self.sources.get(request.path_params["source"].partition("~")[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,10 +293,7 @@ def _status(understood: Understood) -> int:
 
 
 async def _body(request: Request, max_bytes: int) -> bytes:
-    """The body, unpacked, read no further than allowed. Raises _TooLarge, _Unreadable, ClientDisconnect."""
-    packing = request.headers.get("content-encoding", "identity").strip().lower()
-    if packing not in ("identity", "gzip", "x-gzip", ""):
-        raise _Unreadable
+    """The body as it came, read no further than allowed. Raises _TooLarge, ClientDisconnect."""
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and len(announced) < 20 and int(announced) > max_bytes:
         raise _TooLarge
@@ -296,10 +302,16 @@ async def _body(request: Request, max_bytes: int) -> bytes:
         body += chunk
         if len(body) > max_bytes:
             raise _TooLarge
-    return _unpacked(bytes(body), max_bytes) if "gzip" in packing and body else bytes(body)
+    return bytes(body)
 
 
-def _unpacked(body: bytes, max_bytes: int) -> bytes:
+def _unpacked(request: Request, body: bytes, max_bytes: int) -> bytes:
+    """The body as it was before its sender packed it. Raises _TooLarge, _Unreadable."""
+    packing = request.headers.get("content-encoding", "").strip().lower()
+    if not body or packing in ("identity", ""):
+        return body
+    if packing not in ("gzip", "x-gzip"):
+        raise _Unreadable
     unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)  # 16: with the header of gzip
     try:
         found = unpacking.decompress(body, max_bytes + 1)
@@ -313,9 +325,9 @@ def _unpacked(body: bytes, max_bytes: int) -> bytes:
 
 
 def _base(request: Request) -> str:
-    """Our address for the source, as the sender wrote it."""
+    """Our address for the source, without the secret that may stand in it."""
     root = str(request.base_url).rstrip("/")
-    return f"{root}/fhir/{request.path_params['source']}"
+    return f"{root}/fhir/{request.path_params['source'].partition('~')[0]}"
 
 
 def _peer(request: Request) -> str:

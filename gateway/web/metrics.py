@@ -24,6 +24,7 @@ _COUNTERS = (
     ("readings", "Tries to read from record systems by what came of them", ("source", "state")),
     ("worklist_queries", "Worklist queries (C-FIND) by what came of them", ("outcome",)),
     ("refusals", "DICOM associations and objects that were refused, by why", ("reason",)),
+    ("unadmitted", "FHIR requests without the right proof", ("source", "outcome")),
     ("images", "Objects sent by machines (C-STORE) by what came of them", ("outcome",)),
 )
 

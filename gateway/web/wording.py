@@ -238,6 +238,7 @@ def deed_words(action: str) -> str:
 
 
 _DEEDS = {
+    "sender.refuse": "Refused a sender",
     "order.scheduled": "Received",
     "order.held": "Received and held",
     "order.cancelled": "Received as cancelled",

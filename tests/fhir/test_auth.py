@@ -5,10 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.fhir.auth import Basic, Bearer, Source, challenge, headers, is_admitted
+from gateway.fhir.pushing import Attempt
 
-BEARER = Source(name="ehr", auth=Bearer(token="s3cret"))
-BASIC = Source(name="ehr", auth=Basic(user="ehr", password="a:pässword"))
-OPEN = Source(name="ehr", auth=None)
+BEARER = Source(name="ehr", auth=((Bearer(token="s3cret"),),))
+BASIC = Source(name="ehr", auth=((Basic(user="ehr", password="a:pässword"),),))
+OPEN = Source(name="ehr", auth=())
+
+
+def _attempt(authorization: str) -> Attempt:
+    return Attempt(headers={"authorization": authorization})
 
 
 def _basic(text: str) -> str:
@@ -36,18 +41,18 @@ def _basic(text: str) -> str:
     ],
 )
 def test_only_the_right_secret_is_admitted(source: Source, authorization: str, expected: bool) -> None:
-    assert is_admitted(source, authorization) is expected
+    assert is_admitted(source, _attempt(authorization)) is expected
 
 
 @given(st.text())
 def test_no_header_breaks_the_check(authorization: str) -> None:
-    assert not is_admitted(BASIC, authorization)
-    assert not is_admitted(BEARER, authorization)
+    assert not is_admitted(BASIC, _attempt(authorization))
+    assert not is_admitted(BEARER, _attempt(authorization))
 
 
 @pytest.mark.parametrize("auth", [Bearer(token="s3cret"), Basic(user="u", password="p:ü")])
 def test_what_we_send_is_what_we_admit(auth: Bearer | Basic) -> None:
-    assert is_admitted(Source(name="x", auth=auth), headers(auth)["Authorization"])
+    assert is_admitted(Source(name="x", auth=((auth,),)), _attempt(headers(auth)["Authorization"]))
 
 
 def test_the_challenge_names_the_way() -> None:

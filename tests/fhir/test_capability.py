@@ -13,7 +13,9 @@ NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 @pytest.mark.parametrize("auth", [None, Bearer(token="t"), Basic(user="u", password="p")])
 def test_the_capability_statement_is_valid(auth: Bearer | Basic | None) -> None:
-    statement = render_capability(Source(name="ehr", auth=auth), at=NOW, address="https://gw/fhir/ehr")
+    statement = render_capability(
+        Source(name="ehr", auth=((auth,),) if auth else ()), at=NOW, address="https://gw/fhir/ehr"
+    )
     CapabilityStatement.model_validate(statement)
     assert ("security" in statement["rest"][0]) is (auth is not None)
 

@@ -25,9 +25,9 @@ from tests.conftest import FakeClock
 
 SOURCES = {
     "ehr": Source(
-        name="ehr", auth=None, base_url="https://ehr.example/fhir", polls="ServiceRequest?category=imaging"
+        name="ehr", auth=(), base_url="https://ehr.example/fhir", polls="ServiceRequest?category=imaging"
     ),
-    "mute": Source(name="mute", auth=None),
+    "mute": Source(name="mute", auth=()),
 }
 Wire = Callable[[str], bytes]
 

@@ -25,9 +25,9 @@ from gateway.store.database import Database
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpora" / "fhir"
 BASIC = "Basic " + base64.b64encode(b"u:p").decode()
 SOURCES = {
-    "ehr": Source(name="ehr", auth=Bearer(token="s3cret"), base_url="https://ehr.example/fhir"),
-    "old": Source(name="old", auth=Basic(user="u", password="p"), release="R4B"),
-    "open": Source(name="open", auth=None),
+    "ehr": Source(name="ehr", auth=((Bearer(token="s3cret"),),), base_url="https://ehr.example/fhir"),
+    "old": Source(name="old", auth=((Basic(user="u", password="p"),),), release="R4B"),
+    "open": Source(name="open", auth=()),
 }
 ALLOWED = {"Authorization": "Bearer s3cret"}
 

@@ -22,7 +22,7 @@ from gateway.model.lifecycle import State
 from gateway.store import errands, following, inbox, orders
 from tests.conftest import FakeClock
 
-EHR = Source(name="ehr", auth=None, base_url="https://ehr.example/fhir", polls="ServiceRequest?category=a|b")
+EHR = Source(name="ehr", auth=(), base_url="https://ehr.example/fhir", polls="ServiceRequest?category=a|b")
 
 
 class Place:

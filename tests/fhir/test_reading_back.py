@@ -26,7 +26,7 @@ from gateway.model.resource import Held
 from gateway.store import errands, inbox, orders, resources
 from tests.conftest import FakeClock
 
-EHR = Source(name="ehr", auth=None, base_url="https://ehr.example/fhir")
+EHR = Source(name="ehr", auth=(), base_url="https://ehr.example/fhir")
 PATIENCE = timedelta(minutes=5)
 
 

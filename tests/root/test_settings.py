@@ -135,7 +135,7 @@ def test_what_cannot_work_is_refused_by_name(tmp_path: Path, text: str, named: s
 
 def test_an_open_webhook_is_allowed_on_this_computer_alone(tmp_path: Path) -> None:
     text = '[http]\nbind = "127.0.0.1"\n[fhir.sources.ehr]\n'
-    assert load(_file(tmp_path, text)).fhir.sources["ehr"].auth.is_none
+    assert load(_file(tmp_path, text)).fhir.sources["ehr"].auth == ()
 
 
 def test_no_proof_may_be_written_as_none(tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""What a request can prove its sender by. Several proofs that must hold together are a way in."""
+
+import base64
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Literal, TypeAlias
+
+from gateway.fhir.issuer import Issuer
+from gateway.model.credential import Basic, Bearer, Header, is_proof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What there is of a request to look at."""
+
+    headers: Mapping[str, str]  # by their names in small letters
+    secret: str = field(default="", repr=False)  # what stands behind "~" in the address
+    peer: str = ""  # the address that it came from
+    body: bytes = field(default=b"", repr=False)  # as it came, before it was unpacked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """A header with the HMAC of the body. Source: RFC 2104; WebSub 8, X-Hub-Signature; Medplum, X-Signature."""
+
+    header: str
+    secret: str = field(repr=False)
+    prefix: str = ""  # "sha256="
+    encoding: Literal["hex", "base64"] = "hex"
+    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathSecret:
+    """A secret in the address, for senders that can send no header: /fhir/{source}~{secret}."""
+
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCertificate:
+    """A client certificate that a proxy of ours verified, and told us of by a header."""
+
+    header: str
+    fingerprints: frozenset[str]  # SHA-256 in hexadecimal, small letters without colons
+    proxies: tuple[IPv4Network | IPv6Network, ...]  # whose word counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """The networks that a sender calls from."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...]
+
+
+Check: TypeAlias = Bearer | Basic | Header | Signature | PathSecret | ClientCertificate | Addresses | Issuer
+Way: TypeAlias = tuple[Check, ...]
+"""Proofs that must all hold."""
+
+
+def holds(check: Check, attempt: Attempt) -> bool:
+    """Whether the request proves what is checked."""
+    match check:
+        case Bearer() | Basic():
+            return is_proof(check, attempt.headers.get("authorization", ""))
+        case Header(name=name, value=value):
+            return _is_same(attempt.headers.get(name.lower(), ""), value)
+        case Signature():
+            return _is_signed(check, attempt)
+        case PathSecret(secret=secret):
+            return _is_same(attempt.secret, secret)
+        case ClientCertificate() | Addresses():
+            return _comes_from(check, attempt)
+        case Issuer():
+            return check.vouches_for(attempt.headers.get("authorization", ""))
+
+
+def _comes_from(check: ClientCertificate | Addresses, attempt: Attempt) -> bool:
+    if isinstance(check, Addresses):
+        return _is_within(attempt.peer, check.networks)
+    shown = attempt.headers.get(check.header.lower(), "").replace(":", "").strip().lower()
+    return _is_within(attempt.peer, check.proxies) and shown in check.fingerprints
+
+
+def _is_signed(check: Signature, attempt: Attempt) -> bool:
+    digest = hmac.digest(check.secret.encode(), attempt.body, check.algorithm)
+    text = digest.hex() if check.encoding == "hex" else base64.b64encode(digest).decode()
+    given = attempt.headers.get(check.header.lower(), "").strip()
+    if check.encoding == "hex":
+        given = given.lower()
+    return _is_same(given, f"{check.prefix.lower() if check.encoding == 'hex' else check.prefix}{text}")
+
+
+def _is_same(given: str, expected: str) -> bool:
+    return secrets.compare_digest(given.encode("latin-1", errors="replace"), expected.encode())
+
+
+def _is_within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    try:
+        known = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(known, IPv6Address) and known.ipv4_mapped is not None:
+        known = known.ipv4_mapped
+    return any(known in network for network in networks if network.version == known.version)
