@@ -39,7 +39,16 @@ from gateway.fhir.lookout import LOOK_S as LOOKOUT_S
 from gateway.fhir.lookout import Lookout
 from gateway.fhir.news import renderer
 from gateway.fhir.reading_back import ReadingBack
-from gateway.fhir_assembly import fhir_destinations, fhir_sources, reading_back, rhythms, signing_keys
+from gateway.fhir.registrar import LOOK_S as SUBSCRIPTIONS_S
+from gateway.fhir.registrar import Watcher as Registered
+from gateway.fhir_assembly import (
+    fhir_destinations,
+    fhir_sources,
+    reading_back,
+    registrars,
+    rhythms,
+    signing_keys,
+)
 from gateway.flow.commit import report_due
 from gateway.flow.complete import complete_now, complete_quiet
 from gateway.flow.deliver import LEASE, deliver_due
@@ -96,6 +105,9 @@ class Gateway:
         self._news = renderer(self._fhir, self.ports.zone)
         self._clients = Client(self._fhir, self.ports)
         self._readers = reading_back(settings, self.ports, lambda: self.modules)
+        self._subscriptions = Registered(
+            registrars(settings, clock=self.ports.clock, new_id=self.ports.new_uid)
+        )
         self._door = Door(self.ports)
         self._follower = Follower(self.ports, rhythms(settings))
         self._lookout = Lookout(self._fhir, self._clients)
@@ -155,6 +167,7 @@ class Gateway:
         for worker in self._workers:
             worker.join(_STOP_S)
         self._clients.close()
+        self._subscriptions.close()
         for reader, _ in self._readers.values():
             reader.close()
         self.ports.files.release()
@@ -246,6 +259,8 @@ class Gateway:
         http = self.settings.http
         with _opening("http.port"):
             opened = socket.create_server((http.bind, http.port), backlog=128)
+        # asyncio sets it only on sockets that name their protocol; without it every answer waits 40 ms for an ACK
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             self._page(), log_config=None, access_log=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=5,
@@ -276,6 +291,7 @@ class Gateway:
                 *self._lookout.warnings,
                 *self._follower.warnings,
                 *self._door.warnings,
+                *self._subscriptions.warnings,
             ),
             secure_cookies=self.settings.http.secure_cookies,
             mappings=self._mappings,
@@ -306,6 +322,7 @@ class Gateway:
             ("expire", 300.0, self._expire),
             ("lookout", LOOKOUT_S, self._lookout.look),
             ("follow", 5.0, self._follower.look),
+            ("subscriptions", SUBSCRIPTIONS_S, self._subscriptions.look),
         )
         self._follower.start()
         for name, pause_s, job in jobs:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from gateway import (
     conformance_command,
-    fhir_key_commands,
+    fhir_commands,
     listing,
     logs,
     machine_commands,
@@ -58,7 +58,7 @@ for name, part in (
     ("user", user_app),
     ("map", map_commands.app),
     ("db", db_app),
-    ("fhir", fhir_key_commands.app),
+    ("fhir", fhir_commands.app),
     ("simulate", simulate_commands.app),
 ):
     app.add_typer(part, name=name)

@@ -10,17 +10,20 @@ from gateway.fhir import credentials
 from gateway.fhir.auth import Basic, Bearer, Credential, Header, Source
 from gateway.fhir.credentials import Certificate, ClientSecret, SignedClaim
 from gateway.fhir.destination import Destination, Instances, OrderUpdate, Write
+from gateway.fhir.exchange import Connection
 from gateway.fhir.holding import Known, known_to
 from gateway.fhir.issuer import Issuer
 from gateway.fhir.proving import Place
 from gateway.fhir.pushing import Addresses, Check, ClientCertificate, PathSecret, Signature, Way
-from gateway.fhir.reading_back import ReadingBack, reader_of
+from gateway.fhir.reader import Reader
+from gateway.fhir.reading_back import ReadingBack, connection_to
+from gateway.fhir.registrar import Form, Registrar, Wish
 from gateway.flow.follow import Rhythm
 from gateway.flow.ports import Clock, Ports
 from gateway.mapping.registry import Modules
 from gateway.model.message import Inbound, Message
 from gateway.proof_sections import Oidc, Proof, ProxiedCertificate, PushProof
-from gateway.sections import Auth
+from gateway.sections import Auth, FhirSource, Subscribe
 from gateway.settings import Settings
 from gateway.store.database import Database
 
@@ -106,14 +109,42 @@ def reading_back(
     sources = fhir_sources(settings, ports.clock)
     for name, one in settings.fhir.sources.items():
         if one.base_url is not None:
-            place = Place(
-                url=one.base_url, proof=proof_of(one.read_auth), certificate=_certificate(one.read_auth)
-            )
-            reader = reader_of(place, clock=ports.clock, new_id=ports.new_uid)
+            reader = Reader(one.base_url, _connection(one, ports.clock, ports.new_uid))
             first = timedelta(days=one.poll.first_days if one.poll else 1)
             reading = ReadingBack(sources[name], reader, ports, modules, first_poll=first)
             found[name] = (reading, timedelta(minutes=one.patience_minutes))
     return found
+
+
+def registrars(settings: Settings, *, clock: Clock, new_id: Callable[[], str]) -> dict[str, Registrar]:
+    """What keeps the Subscription of each source that has one."""
+    return {
+        name: Registrar(_wish(one.subscribe), one.base_url, _connection(one, clock, new_id), clock)
+        for name, one in settings.fhir.sources.items()
+        if one.subscribe is not None and one.base_url is not None
+    }
+
+
+def _wish(given: Subscribe) -> Wish:
+    return Wish(
+        form=Form(given.form),
+        endpoint=given.endpoint,
+        criteria=given.criteria,
+        topic=given.topic,
+        headers=given.headers,
+        payload=given.payload,
+        heartbeat_s=given.heartbeat_seconds,
+        lasts=timedelta(days=given.days),
+    )
+
+
+def _connection(source: FhirSource, clock: Clock, new_id: Callable[[], str]) -> Connection:
+    place = Place(
+        url=source.base_url or "",
+        proof=proof_of(source.read_auth),
+        certificate=_certificate(source.read_auth),
+    )
+    return connection_to(place, clock=clock, new_id=new_id)
 
 
 def inbound_credential(auth: Auth) -> Bearer | Basic | None:

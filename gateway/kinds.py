@@ -82,6 +82,20 @@ def _peer(text: str) -> str:
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Peer = Annotated[str, AfterValidator(_peer)]  # TITLE, TITLE@ADDRESS or *@ADDRESS
 Url = Annotated[str, AfterValidator(_http_url)]
+
+
+def _search(text: str) -> str:
+    kind, _, wanted = text.partition("?")
+    if not (kind.isascii() and kind.isalpha()):
+        raise ValueError(
+            'must be a search such as "ServiceRequest?category=http://snomed.info/sct|363679005"'
+        )
+    if any(part.partition("=")[0].partition(":")[0] == "status" for part in wanted.split("&")):
+        raise ValueError("must not ask for a status: an order that is cancelled would no longer be found")
+    return text
+
+
+Criteria = Annotated[str, AfterValidator(_search)]  # a FHIR search that finds orders
 Network = Annotated[str, AfterValidator(_network)]  # "10.0.0.0/8", "192.0.2.7"
 Subject = Annotated[str, AfterValidator(_subject)]  # "CN=ris,O=Hospital"
 Charset = Annotated[str, AfterValidator(_msh_18)]

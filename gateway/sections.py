@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from gateway.flow.ports import Release
 from gateway.hl7.destination import Event, StudyUid
-from gateway.kinds import AeTitle, Charset, Hours, Network, Peer, Port, Subject, Url, Zone, zone
+from gateway.kinds import AeTitle, Charset, Criteria, Hours, Network, Peer, Port, Subject, Url, Zone, zone
 from gateway.proof_sections import Proof, PushProofs
 
 
@@ -241,28 +241,39 @@ class Station(_Section):
     hosts: tuple[Network, ...] = ()  # where it may call from; none: from anywhere
 
 
+class Subscribe(_Section):
+    """The Subscription by which a source pushes."""
+
+    form: Literal["r4", "backport", "r5"] = "r4"
+    endpoint: Url  # ours, as the source reaches it
+    criteria: Criteria | Literal[""] = ""
+    topic: str = ""
+    headers: tuple[str, ...] = Field(default=(), repr=False)  # "Authorization: Bearer ..."
+    payload: Literal["full-resource", "id-only", "empty"] = "full-resource"
+    heartbeat_seconds: int = Field(default=0, ge=0)
+    days: float = Field(default=0, ge=0)  # until it ends, unless it is renewed; 0: it has no end
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.form == "r4" and (not self.criteria or self.topic):
+            raise ValueError('criteria: needed in the form "r4", and topic is not')
+        if self.form != "r4" and not self.topic:
+            raise ValueError(f'topic: needed in the form "{self.form}"')
+        if self.form == "r4" and (self.payload == "id-only" or self.heartbeat_seconds):
+            raise ValueError('the form "r4" knows neither id-only nor heartbeats')
+        return self
+
+
 class Poll(_Section):
     """How a source is looked through for what was missed."""
 
-    criteria: str  # "ServiceRequest?category=..."
+    criteria: Criteria  # "ServiceRequest?category=..."
     minutes: float = Field(
         default=0, ge=0
     )  # every so often; 0: at the start and when something was missed alone
     first_days: float = Field(default=1, gt=0)  # how far back the first look goes
     event_numbers: bool = True  # whether the numbers of its notifications tell that one was missed
     heartbeat_seconds: float = Field(default=0, ge=0)  # how often it says that it is there; 0: it does not
-
-    @field_validator("criteria")
-    @classmethod
-    def _loses_nothing(cls, criteria: str) -> str:
-        kind, _, wanted = criteria.partition("?")
-        if not (kind.isascii() and kind.isalpha()):
-            raise ValueError(
-                'must be a search such as "ServiceRequest?category=http://snomed.info/sct|363679005"'
-            )
-        if any(part.partition("=")[0].partition(":")[0] == "status" for part in wanted.split("&")):
-            raise ValueError("must not ask for a status: an order that is cancelled would no longer be found")
-        return criteria
 
 
 class FhirSource(_Section):
@@ -272,13 +283,14 @@ class FhirSource(_Section):
     base_url: Url | None = None
     read_auth: Proof = Proof()  # how we prove ourselves there when we read
     patience_minutes: float = Field(default=5, gt=0)  # a message waits so long for what must be read
+    subscribe: Subscribe | None = None  # none: somebody else sees to it that the source pushes
     poll: Poll | None = None  # none: what was not pushed is not looked for
     release: Literal["R4", "R4B"] = "R4"
 
     @model_validator(mode="after")
     def _can_be_polled(self) -> Self:
-        if self.poll is not None and self.base_url is None:
-            raise ValueError("poll: needs base_url, else there is nobody to ask")
+        if self.base_url is None and (self.poll is not None or self.subscribe is not None):
+            raise ValueError("poll, subscribe: need base_url, else there is nobody to ask")
         return self
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.fhir.arrival import is_delete_by_search
-from gateway.fhir.classify import BUNDLE, entries_of, header_of
+from gateway.fhir.asked import CREATE
+from gateway.fhir.classify import BUNDLE, entries_of, header_of, resource_of, text_at
 from gateway.fhir.interpret import Understood
 from gateway.fhir.outcome import Issue, render_outcome
 from gateway.fhir.reply import render_reply
@@ -34,6 +35,7 @@ _ALWAYS_SAID = ("scheduled", "held", "cancelled")
 _MOST_ISSUES = 50
 WAITS = "kept; what it refers to is read first"
 LOOKED_FOR = "kept; what it tells of is read from the record system"
+_CREATED = "201 Created"
 _TAKEN, _REFUSED, _NOT_ALLOWED = "200 OK", "422 Unprocessable Entity", "405 Method Not Allowed"
 
 
@@ -65,10 +67,23 @@ def _response(
     entry: Mapping[str, Any], fate: Mapped | None, receipt: Receipt, *, is_whole: bool
 ) -> dict[str, Any]:
     """What became of one entry; `fate` is None when no order is in it. Source: FHIR R4 Bundle.entry.response."""
+    where = _where(entry)
     if fate is not None:
-        status = _REFUSED if receipt.state is MessageState.FAILED else _TAKEN
-        return {"status": status, "outcome": render_outcome(*_issues((fate,), receipt, is_whole=is_whole))}
-    return {"status": _NOT_ALLOWED if is_delete_by_search(entry) else _TAKEN}
+        status = _REFUSED if receipt.state is MessageState.FAILED else _CREATED if where else _TAKEN
+        outcome = render_outcome(*_issues((fate,), receipt, is_whole=is_whole))
+        return {"status": status, **where, "outcome": outcome}
+    if is_delete_by_search(entry):
+        return {"status": _NOT_ALLOWED}
+    return {"status": _CREATED if where else _TAKEN, **where}
+
+
+def _where(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Where a created resource can be read; nothing for another entry."""
+    resource = resource_of(entry)
+    own_id = text_at(resource, "id") if resource is not None else ""
+    if resource is None or not own_id or text_at(entry, "request", "method") != CREATE:
+        return {}
+    return {"location": f"{text_at(resource, 'resourceType')}/{own_id}"}
 
 
 def _issues(outcomes: tuple[Mapped, ...], receipt: Receipt, *, is_whole: bool) -> tuple[Issue, ...]:

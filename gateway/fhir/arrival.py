@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.fhir.asked import DELETE, Asked, addressed
+from gateway.fhir.asked import DELETE, Asked, addressed, name_created
 from gateway.fhir.classify import (
     BUNDLE,
     address_in,
@@ -61,7 +61,7 @@ def read_arrival(raw: bytes, asked: Asked | None = None) -> Arrival:
     inner = opened(read_tree(raw))
     if inner.resource:
         resource = addressed(inner.resource, asked, raw) if asked is not None else inner.resource
-        return _brought(resource, inner)
+        return _brought(name_created(resource, raw), inner)
     if inner.withdrawn:
         return _taken_back(inner.withdrawn, event=inner.event)
     label = "notification" if inner.named else "notification/handshake"

@@ -4,16 +4,19 @@ It is kept with the message, as "DELETE ServiceRequest/9", so that the message c
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from gateway.fhir.classify import is_id, text_at
+from gateway.fhir.classify import entries_of, is_id, resource_of, text_at
 from gateway.mapping.fhir_paths import Resource
 from gateway.model.errors import Malformed
 
 CREATE, UPDATE, DELETE = "POST", "PUT", "DELETE"
 
 _OURS = "urn:imaging-order-gateway:created"
+_GIVEN = "gw-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,5 +65,46 @@ def addressed(resource: Resource, asked: Asked, raw: bytes) -> Resource:
     return {**resource, "id": asked.id}
 
 
+def is_given_here(address: str) -> bool:
+    """Whether the id in "ServiceRequest/gw-..." was given by us: on its sender's own server it names nothing."""
+    return address.rpartition("/")[2].startswith(_GIVEN)
+
+
+def name_created(bundle: Resource, raw: bytes) -> Resource:
+    """The transaction with an id for each entry that is to be created without one, and references that lead there.
+
+    Source: FHIR R4 http.html, transaction: the server assigns ids and replaces what refers to the entries' fullUrl.
+    """
+    entries = [dict(entry) for entry in entries_of(bundle)]
+    names: dict[str, str] = {}
+    for number, entry in enumerate(entries):
+        resource = resource_of(entry)
+        if (
+            resource is None
+            or text_at(entry, "request", "method") != CREATE
+            or is_id(text_at(resource, "id"))
+        ):
+            continue
+        own = {**resource, "id": _own_name(raw + str(number).encode())}
+        entry["resource"] = own
+        if text_at(entry, "fullUrl"):
+            names[text_at(entry, "fullUrl")] = f"{text_at(own, 'resourceType')}/{own['id']}"
+    if entries == list(entries_of(bundle)):
+        return bundle
+    return {**bundle, "entry": [_renamed(entry, names) for entry in entries]}
+
+
+def _renamed(tree: Any, names: Mapping[str, str]) -> Any:
+    """The tree with the references to those names replaced; its depth was bounded when it was read."""
+    if isinstance(tree, dict):
+        return {
+            key: names.get(value, value)
+            if key == "reference" and isinstance(value, str)
+            else _renamed(value, names)
+            for key, value in tree.items()
+        }
+    return [_renamed(value, names) for value in tree] if isinstance(tree, list) else tree
+
+
 def _own_name(raw: bytes) -> str:
-    return str(uuid5(NAMESPACE_URL, f"{_OURS}:{hashlib.sha256(raw).hexdigest()}"))
+    return _GIVEN + str(uuid5(NAMESPACE_URL, f"{_OURS}:{hashlib.sha256(raw).hexdigest()}"))

@@ -62,6 +62,7 @@ def routes(
     return [
         Route(f"{base}/metadata", edge.show_capability, methods=["GET"]),
         Route(base, edge.take, methods=["POST"]),
+        Route(f"{base}/", edge.take, methods=["POST"]),
         Route(f"{base}/{{resource_type}}", edge.take, methods=["POST"]),
         Route(f"{base}/{{resource_type}}", edge.search, methods=["GET"]),
         Route(f"{base}/{{resource_type}}/_search", edge.search, methods=["POST"]),

@@ -26,7 +26,9 @@ UNREADABLE, NOT_HANDLED, OUR_FAULT = "102", "200", "207"
 
 NO_ORDER = "there is no order in it: no ServiceRequest, Task or Appointment"
 NAMED = "what it names is read from the record system and comes as a message of its own"
-CARRIED = "a Task of the same message asks for this order"
+CARRIED = (
+    "another resource of the same message speaks for it: the Task for its order, or an order that has ended"
+)
 CANNOT_ASK = "it names what changed, and nothing can be asked of its sender: set fhir.sources.{}.{}"
 ELSEWHERE = "it names a resource of another server than fhir.sources.{}.base_url, which is not asked"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.fhir.arrival import read_arrival
-from gateway.fhir.asked import read_asked
+from gateway.fhir.asked import is_given_here, read_asked
 from gateway.fhir.classify import text_at
 from gateway.fhir.destination import Destination, OrderUpdate, Write
 from gateway.fhir.references import graph
@@ -100,7 +100,8 @@ def _news(
     task = _task_of(order, messages) if destination.order_update in _BY_TASK else ""
     if task:
         yield _outgoing(change, order, destination, task, how.task, how)
-    if destination.order_update in _BY_REQUEST and order.service_request and how.request:
+    is_theirs = bool(order.service_request) and not is_given_here(order.service_request)
+    if destination.order_update in _BY_REQUEST and is_theirs and how.request:
         yield _outgoing(change, order, destination, order.service_request, how.request, how)
 
 

@@ -5,6 +5,7 @@ Nothing is invented: whom the order's own server knows is referred to by address
 
 from collections.abc import Callable, Iterator
 
+from gateway.fhir.asked import is_given_here
 from gateway.fhir.coding import DCM
 from gateway.fhir.primitives import Json, clean, person, without_empty
 from gateway.model.ids import is_uid
@@ -52,7 +53,7 @@ def issued_by(issuer: str) -> Json:
 def subject(study: Study | None, orders: tuple[Order, ...], knows: Knows) -> Json:
     """The patient's address on the server when an order brought it, else the patient's identifier."""
     for order in orders:
-        if order.subject and knows(order.source):
+        if order.subject and knows(order.source) and not is_given_here(order.subject):
             return {"reference": order.subject, "type": "Patient"}
     people = [(order.patient.patient_id, order.patient.issuer) for order in orders]
     if study is not None:
@@ -74,6 +75,7 @@ def based_on(study: Study | None, orders: tuple[Order, ...], knows: Knows) -> li
         elif clean(order.placer):
             number = _typed("PLAC", clean(order.placer))
         address = order.service_request if knows(order.source) else ""
+        address = "" if is_given_here(address) else address
         reference = without_empty({"reference": address, "identifier": number})
         if reference and (linked := {**reference, "type": "ServiceRequest"}) not in found:
             found.append(linked)

@@ -27,10 +27,10 @@ from gateway.model.resource import Held
 TIMEOUT_S = 10.0
 
 
-def reader_of(
+def connection_to(
     place: Place, *, clock: Clock, new_id: Callable[[], str], timeout_s: float = TIMEOUT_S
-) -> Reader:
-    """What reads at the place. Raises Invalid for a certificate of no use."""
+) -> Connection:
+    """What asks at the place. Raises Invalid for a certificate of no use."""
     trust = trust_of(place.certificate)
     client = httpx.Client(
         headers={"Accept": MEDIA_TYPE},
@@ -40,7 +40,7 @@ def reader_of(
         follow_redirects=False,  # a credential goes to its own server alone
         trust_env=False,
     )
-    return Reader(place.url, Connection(client, timeout_s))
+    return Connection(client, timeout_s)
 
 
 class ReadingBack:

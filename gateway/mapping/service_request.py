@@ -66,9 +66,20 @@ def patient_address(order: Resource, resolve: Resolve) -> str:
 
 
 def carried(orders: Iterable[Resource], resolve: Resolve) -> frozenset[int]:
-    """The id() of every ServiceRequest that a Task among `orders` has in focus: it is no second order."""
-    tasks = (order for order in orders if order.get("resourceType") == "Task")
-    return frozenset(id(behind) for task in tasks if (behind := _behind(task, resolve)) is not None)
+    """The id() of every order that another one among `orders` speaks for.
+
+    A Task speaks for the ServiceRequest that it has in focus, which is no second order. One that is not active, such as
+    a revoked one, speaks for itself and for the Task: a Task often stays `requested` when its order has ended.
+    """
+    present = tuple(orders)
+    own = {id(order) for order in present}
+    found = set()
+    for task in present:
+        behind = _behind(task, resolve) if task.get("resourceType") == "Task" else None
+        if behind is not None:
+            has_ended = id(behind) in own and behind.get("status") != "active"
+            found.add(id(task) if has_ended else id(behind))
+    return frozenset(found)
 
 
 def _behind(order: Resource, resolve: Resolve) -> Resource | None:

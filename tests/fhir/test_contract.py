@@ -241,6 +241,60 @@ def test_a_sender_that_works_by_rest_finds_what_it_created(gateway: Gateway, wir
     assert (answer.status_code, gateway.states()) == (201, [State.SCHEDULED])
 
 
+def test_a_transaction_that_creates_says_where_each_resource_is(gateway: Gateway, wire: Wire) -> None:
+    bundle = json.loads(wire("hapi-transaction"))
+    bundle["entry"] = [
+        {**entry, "fullUrl": f"urn:uuid:{number}", "request": {"method": "POST", "url": "x"}}
+        for number, entry in enumerate(bundle["entry"])
+    ]
+    order, patient = (entry["resource"] for entry in bundle["entry"])
+    del order["id"], patient["id"]
+    order["subject"]["reference"] = "urn:uuid:1"
+    answers = [gateway.ask("POST", "ehr/", json.dumps(bundle).encode()).json() for _ in range(2)]
+    assert answers[0] == answers[1]
+    responses = [entry["response"] for entry in answers[0]["entry"]]
+    assert [one["status"] for one in responses] == ["201 Created"] * 2
+    stored = gateway.ask("GET", f"ehr/{responses[0]['location']}").json()
+    assert stored["subject"]["reference"] == responses[1]["location"]
+    assert gateway.states() == [State.SCHEDULED]
+
+
+def test_a_revoked_order_is_cancelled_though_its_task_still_asks_for_it(gateway: Gateway, wire: Wire) -> None:
+    order = json.loads(wire("aidbox-notification"))["resource"]
+    task = {
+        "resourceType": "Task",
+        "id": "5",
+        "status": "requested",
+        "intent": "order",
+        "focus": {"reference": "ServiceRequest/31"},
+    }
+    for version, status in (("1", "active"), ("2", "revoked")):
+        meta = {"versionId": version, "lastUpdated": f"2026-11-20T0{version}:00:00Z"}
+        newer = {**order, "status": status, "meta": meta}
+        bundle = {
+            "resourceType": "Bundle",
+            "type": "searchset",
+            "entry": [{"resource": task}, {"resource": newer}],
+        }
+        gateway.ask("POST", "ehr", json.dumps(bundle).encode())
+    assert gateway.states() == [State.CANCELLED]
+
+
+def test_a_task_for_an_order_that_has_ended_is_for_a_person(gateway: Gateway, wire: Wire) -> None:
+    order = {**json.loads(wire("aidbox-notification"))["resource"], "status": "revoked"}
+    gateway.ask("PUT", "ehr/ServiceRequest/31", json.dumps(order).encode())
+    task = {
+        "resourceType": "Task",
+        "id": "5",
+        "status": "requested",
+        "intent": "order",
+        "focus": {"reference": "ServiceRequest/31"},
+    }
+    gateway.ask("PUT", "ehr/Task/5", json.dumps(task).encode())
+    assert State.SCHEDULED not in gateway.states()
+    assert gateway.messages()[-1].state is MessageState.HELD
+
+
 def test_a_create_on_condition_creates_once(gateway: Gateway) -> None:
     patient = {"resourceType": "Patient", "identifier": [{"system": "s", "value": "1"}]}
     condition = {"If-None-Exist": "identifier=s|1"}

@@ -20,6 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 
 SEKMET = Path(os.environ.get("SEKMET", "no program")).absolute()
 WITHIN_S = 30.0
+BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
 FHIR = {"Content-Type": "application/fhir+json"}
 PATIENT = {
     "resourceType": "Patient",
@@ -77,11 +78,11 @@ class Hospital:
         except httpx.HTTPError:
             return False
 
-    def run(self, workflow: str, **arguments: str) -> Any:
+    def run(self, workflow: str, target: str = "gw", **arguments: str) -> Any:
         """What the workflow made and what the gateway answered."""
         words = [word for name, value in arguments.items() for word in ("-a", f"{name}={value}")]
         done = subprocess.run(
-            [SEKMET, "workflow", "run", workflow, "--target", "gw", *words], cwd=self.folder,
+            [SEKMET, "workflow", "run", workflow, "--target", target, *words], cwd=self.folder,
             env=self.environment, capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
         return json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])[0]
@@ -109,6 +110,7 @@ def hospital(serve: Callable[..., Any], tmp_path: Path) -> Iterator[tuple[Any, H
     url = f"http://127.0.0.1:{port}/fhir"
     gateway = serve(
         f'[fhir.sources.ehr]\nauth = {{ bearer = "a long secret" }}\nbase_url = "{url}"\n'
+        f'poll = {{ criteria = "ServiceRequest" }}\n'
         f'[fhir.destinations.ehr]\nurl = "{url}"\nwrite = "auto"\n'
     )
     hospital = Hospital(tmp_path, port, gateway.url)
@@ -178,3 +180,71 @@ def test_an_order_that_the_hospital_cancels_is_cancelled_here(hospital: tuple[An
     (ack,) = ehr.run("orders.cancel", service_request=made["service_request"]["id"])["_meta"]["acks"]
     assert (ack["status"], ack["ok"]) == (200, True)
     assert [order["state"] for order in _orders(gateway)] == ["cancelled"]
+
+
+def _ordered(ehr: Hospital) -> str:
+    """The id of an order that is only written down in the hospital."""
+    made = ehr.run("orders.imaging_order", "local", patient=ehr.add(PATIENT))
+    return str(made["service_request"]["id"])
+
+
+def _states(gateway: Any) -> list[str]:
+    return [order["state"] for order in _orders(gateway)]
+
+
+def _subscribed(gateway: Any, ehr: Hospital, **more: Any) -> None:
+    headers = ["Authorization: Bearer a long secret"]
+    channel = {"type": "rest-hook", "endpoint": f"{gateway.url}/fhir/ehr", "header": headers}
+    channel |= more.pop("channel", {})
+    subscription = {"resourceType": "Subscription", "status": "requested", "reason": "orders", **more}
+    address = f"Subscription/{ehr.add({**subscription, 'channel': channel})}"
+    _until(lambda: ehr.read(address)["status"] == "active")
+
+
+def _revoked(ehr: Hospital, order: str) -> None:
+    resource = {**ehr.read(f"ServiceRequest/{order}"), "status": "revoked"}
+    url = f"{ehr.base}/ServiceRequest/{order}"
+    httpx.put(url, content=json.dumps(resource), headers=FHIR, timeout=10).raise_for_status()
+
+
+@pytest.mark.parametrize("payload", [{"payload": "application/fhir+json"}, {}])
+def test_an_order_and_its_end_come_by_a_subscription(
+    hospital: tuple[Any, Hospital], payload: dict[str, Any]
+) -> None:
+    gateway, ehr = hospital
+    _subscribed(gateway, ehr, criteria="ServiceRequest?", channel=payload)
+    order = _ordered(ehr)
+    _until(lambda: _states(gateway) == ["scheduled"])
+    _revoked(ehr, order)
+    _until(lambda: _states(gateway) == ["cancelled"])
+
+
+@pytest.mark.parametrize("content", ["full-resource", "id-only", "empty"])
+def test_an_order_comes_by_a_topic(hospital: tuple[Any, Hospital], content: str) -> None:
+    gateway, ehr = hospital
+    told = {"url": f"{BACKPORT}/backport-payload-content", "valueCode": content}
+    _subscribed(
+        gateway,
+        ehr,
+        meta={"profile": [f"{BACKPORT}/backport-subscription"]},
+        criteria="http://sekmet.dev/fhir/SubscriptionTopic/servicerequest-new",
+        channel={"payload": "application/fhir+json", "_payload": {"extension": [told]}},
+    )
+    _ordered(ehr)
+    _until(lambda: _states(gateway) == ["scheduled"])
+
+
+def test_the_hospital_orders_by_rest(hospital: tuple[Any, Hospital]) -> None:
+    gateway, ehr = hospital
+    made = ehr.run("orders.imaging_order", "rest:gw", patient=_put(gateway, PATIENT))
+    (order,) = _orders(gateway)
+    assert (order["state"], order["patient_id"], order["patient_name"]) == ("scheduled", "MRN77", "Doe^Jane")
+    assert made["service_request"]["id"]
+
+
+def _put(gateway: Any, resource: dict[str, Any]) -> str:
+    url = f"{gateway.url}/fhir/ehr/{resource['resourceType']}"
+    headers = {**FHIR, "Authorization": "Bearer a long secret"}
+    answer = httpx.post(url, content=json.dumps(resource), headers=headers, timeout=10)
+    assert answer.status_code == 201
+    return str(answer.json()["id"])
