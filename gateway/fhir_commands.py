@@ -53,7 +53,10 @@ def subscribe(
             raise Invalid(
                 f"fhir.sources.{source}.subscribe: absent; it says what to subscribe to, and where to"
             )
-        standing = found[source].subscribe()
+        try:
+            standing = found[source].subscribe()
+        except (NotFound, Refused, Unavailable) as error:
+            raise Refused(f"fhir.sources.{source}.subscribe: the server {error}") from None
     typer.echo(f"{source}: {standing.address} is {standing.status}{_until(standing)}")
 
 

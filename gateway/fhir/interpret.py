@@ -75,7 +75,8 @@ def understand(
         else _map(order, found, source, modules, reach)
         for order in found.orders
     )
-    withdrawn = tuple(_taken_back(address, known) for address in arrival.withdrawn if _is_order(address))
+    gone = dict.fromkeys((*filter(_is_order, arrival.withdrawn), *_replaced(arrival, source)))
+    withdrawn = tuple(_taken_back(address, known) for address in gone)
     asking, doubts = _asking(arrival, source)
     mapped = _together((*outcomes, *withdrawn), NAMED if asking else NO_ORDER)
     is_meant = not outcomes or mapped.module is not None
@@ -104,8 +105,19 @@ def _is_order(address: str) -> bool:
     return address.partition("/")[0] in ORDERS
 
 
+def _replaced(arrival: Arrival, source: Source) -> Iterator[str]:
+    """The orders that an active one takes the place of. Source: FHIR R4 ServiceRequest.replaces."""
+    for order in arrival.orders:
+        several = order.get("replaces") if text_at(order, "status") == "active" else None
+        for reference in several if isinstance(several, list) else ():
+            text = text_at(reference, "reference") if isinstance(reference, dict) else ""
+            address = address_in(text)
+            if address.startswith("ServiceRequest/") and not _is_foreign(text, source):
+                yield address
+
+
 def _taken_back(address: str, known: Known | None) -> Mapped:
-    """The end of what the deleted resource asked for."""
+    """The end of what a resource asked for that was deleted or replaced."""
     held = known.find(address) if known is not None and not address.startswith("ServiceRequest/") else None
     behind = request_address(held, lambda *_: None) if held is not None else ""
     is_appointment = address.startswith("Appointment/")

@@ -164,8 +164,8 @@ def _ended(
 ) -> tuple[Order, ...]:
     """The orders that took the step asked for. One that names no step and stands alone is for every step."""
     wanted = _STEPS[request.action]
-    if not found and request.module == WITHDRAWN:
-        occasion.passed.append("what was taken back is no order that is known here")
+    if not found and (request.module == WITHDRAWN or _is_done_elsewhere(request)):
+        occasion.passed.append("what has ended is no order that is known here")
         return ()
     if not found:
         occasion.doubts.append(f"'{wanted}' was asked for an order that is not known here")
@@ -194,6 +194,11 @@ def _end(occasion: Occasion, known: Order, wanted: Step) -> Order:
         occasion.tx, changed, wanted, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at,
         ports=occasion.ports,
     )  # fmt: skip
+
+
+def _is_done_elsewhere(request: OrderRequest) -> bool:
+    """Whether a FHIR order comes as completed: nothing can be done about one that was never seen."""
+    return bool(request.address) and request.action is Action.COMPLETE
 
 
 def _open(found: tuple[Order, ...]) -> tuple[Order, ...]:

@@ -244,7 +244,7 @@ def test_a_resource_that_is_no_order_is_accepted_and_passed_over(
 def test_an_order_that_no_module_is_meant_for_is_kept_as_failed(
     gateway: Gateway, ports: Ports, wire: Callable[[str], bytes]
 ) -> None:
-    order = {**json.loads(wire("contained")), "intent": "plan"}
+    order = {**json.loads(wire("contained")), "intent": "wish"}
     answer = gateway.push(json.dumps(order).encode())
     assert answer.status_code == 200
     assert answer.json()["issue"][0]["severity"] == "error"

@@ -1,0 +1,159 @@
+"""What each status of a ServiceRequest, a Task and an Appointment does to an order, from the wire to the store."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.fhir.auth import Source
+from gateway.fhir.holding import known_to
+from gateway.fhir.interpret import understand
+from gateway.flow.ports import Ports
+from gateway.flow.receive import receive
+from gateway.mapping.registry import Modules
+from gateway.model.lifecycle import State
+from gateway.model.message import Inbound, MessageState, Protocol
+from gateway.store import orders
+from tests.conftest import FakeClock
+
+SOURCE = Source(name="ehr")
+SCHEDULED, CANCELLED, HELD = State.SCHEDULED, State.CANCELLED, State.HELD
+
+
+class Place:
+    """The gateway as one record system sees it."""
+
+    def __init__(self, ports: Ports, modules: Modules, clock: FakeClock, order: dict[str, Any]) -> None:
+        self.ports, self.modules, self.clock, self.order = ports, modules, clock, order
+        self.version = 0
+
+    def push(self, resource: dict[str, Any]) -> MessageState:
+        self.version += 1
+        self.clock.advance(seconds=60)
+        meta = {"versionId": str(self.version), "lastUpdated": self.clock().isoformat()}
+        raw = json.dumps({**resource, "meta": meta}).encode()
+        known, at = known_to(self.ports.database, "ehr"), self.clock()
+        inbound = Inbound(protocol=Protocol.FHIR, source="ehr", peer="", raw=raw)
+        found = understand(raw, SOURCE, self.modules, known=known, at=at).interpretation
+        return receive(self.ports, inbound, lambda _: found, lambda _: b"").state
+
+    def say(self, **more: Any) -> MessageState:
+        return self.push({**self.order, **more})
+
+    def states(self) -> list[State]:
+        with self.ports.database.read() as tx:
+            return [order.state for order in reversed(orders.newest(tx))]
+
+
+@pytest.fixture
+def place(ports: Ports, modules: Modules, clock: FakeClock, wire: Callable[[str], bytes]) -> Place:
+    return Place(ports, modules, clock, json.loads(wire("aidbox-notification"))["resource"])
+
+
+@pytest.mark.parametrize(
+    ("said", "states", "verdict"),
+    [
+        ({"status": "draft"}, [], MessageState.SKIPPED),
+        ({"intent": "original-order"}, [SCHEDULED], MessageState.MAPPED),
+        ({"intent": "reflex-order"}, [SCHEDULED], MessageState.MAPPED),
+        ({"intent": "filler-order"}, [SCHEDULED], MessageState.MAPPED),
+        ({"intent": "instance-order"}, [SCHEDULED], MessageState.MAPPED),
+        ({"intent": "proposal"}, [], MessageState.SKIPPED),
+        ({"intent": "plan"}, [], MessageState.SKIPPED),
+        ({"intent": "directive"}, [], MessageState.SKIPPED),
+        ({"intent": "option"}, [], MessageState.SKIPPED),
+        ({"status": "ended"}, [HELD], MessageState.HELD),
+        ({"status": "unknown"}, [HELD], MessageState.HELD),
+        ({"doNotPerform": True}, [HELD], MessageState.HELD),
+    ],
+)
+def test_what_a_new_request_becomes(
+    place: Place, said: dict[str, Any], states: list[State], verdict: MessageState
+) -> None:
+    assert (place.say(**said), place.states()) == (verdict, states)
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ({"status": "active"}, SCHEDULED),
+        ({"status": "on-hold"}, HELD),
+        ({"status": "revoked"}, CANCELLED),
+        ({"status": "completed"}, State.COMPLETED),
+        ({"status": "entered-in-error"}, CANCELLED),
+        ({"status": "ended"}, HELD),
+        ({"doNotPerform": True}, HELD),
+    ],
+)
+def test_what_becomes_of_an_order(place: Place, said: dict[str, Any], state: State) -> None:
+    place.say()
+    place.say(**said)
+    assert place.states() == [state]
+
+
+def test_an_order_that_is_completed_elsewhere_and_not_known_here_is_passed_over(place: Place) -> None:
+    assert (place.say(status="completed"), place.states()) == (MessageState.SKIPPED, [])
+
+
+def test_a_completion_that_is_told_twice_is_no_doubt(place: Place) -> None:
+    place.say()
+    place.say(status="completed")
+    assert place.say(status="completed", note=[{"text": "again"}]) is not MessageState.HELD
+    assert place.states() == [State.COMPLETED]
+
+
+def test_an_order_that_is_replaced_is_cancelled(place: Place) -> None:
+    place.say()
+    identifier = [{**place.order["identifier"][0], "value": "FW-99"}]
+    replaces = [{"reference": "ServiceRequest/31"}, {"reference": "https://other.example/ServiceRequest/31"}]
+    assert place.say(id="32", identifier=identifier, replaces=replaces) is MessageState.MAPPED
+    assert place.states() == [CANCELLED, SCHEDULED]
+
+
+def test_an_order_that_was_held_goes_on(place: Place) -> None:
+    place.say()
+    place.say(status="on-hold")
+    place.say(status="active")
+    assert place.states() == [SCHEDULED]
+
+
+def _task(**more: Any) -> dict[str, Any]:
+    task = {"resourceType": "Task", "id": "5", "status": "requested", "intent": "order"}
+    return {**task, "focus": {"reference": "ServiceRequest/31"}, **more}
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ({"status": "requested"}, SCHEDULED),
+        ({"status": "received"}, SCHEDULED),
+        ({"status": "accepted"}, SCHEDULED),
+        ({"status": "in-progress"}, SCHEDULED),
+        ({"status": "cancelled"}, CANCELLED),
+        ({"status": "rejected"}, CANCELLED),
+        ({"status": "entered-in-error"}, CANCELLED),
+        ({"id": "6", "code": {"coding": [{"code": "abort"}]}}, CANCELLED),
+    ],
+)
+def test_what_a_task_does_to_its_order(place: Place, said: dict[str, Any], state: State) -> None:
+    place.say()
+    place.push(_task(**said))
+    assert place.states() == [state]
+
+
+@pytest.mark.parametrize(
+    "status", ["proposed", "pending", "booked", "arrived", "cancelled", "noshow", "fulfilled"]
+)
+def test_an_appointment_never_ends_its_order(place: Place, status: str) -> None:
+    place.say()
+    based = [{"reference": "ServiceRequest/31"}]
+    appointment = {"resourceType": "Appointment", "id": "7", "status": status, "basedOn": based}
+    place.push({**appointment, "start": "2026-11-25T10:00:00Z", "participant": []})
+    assert place.states() == [SCHEDULED]
+    with place.ports.database.read() as tx:
+        [order] = orders.newest(tx)
+    start = str(order.attributes.get("ScheduledProcedureStepStartDateTime", ""))
+    days = {"booked": "2026-11-25", "cancelled": "", "noshow": ""}
+    assert start[:10] == days.get(status, place.order["occurrenceDateTime"][:10])
+    assert (order.arrived_at is not None) is (status == "arrived")
