@@ -141,7 +141,7 @@ def _entries(
 def _measured(
     study: Study, orders: tuple[Order, ...], destination: Destination, zone: ZoneInfo, part_of: str
 ) -> list[_Entry]:
-    """The Observations, and the report that gathers them where it is wanted."""
+    """The Observations, the report that gathers them where it is wanted, and the end of those that were replaced."""
     picked = observations.chosen(study.measurements)
     found = [
         _Entry(
@@ -158,6 +158,10 @@ def _measured(
         )
         query = ("identifier", beside.REPORT_SYSTEM, f"urn:oid:{study.study_uid}")
         found.append(_Entry(resource=report, query=query))
+    found += [
+        _Entry(resource=observations.render_withdrawn(one), query=("identifier", *one.identifier))
+        for one in observations.replaced(study.measurements)
+    ]
     return found
 
 

@@ -76,6 +76,19 @@ def chosen(measurements: Iterable[Measurement]) -> tuple[Observed, ...]:
     return tuple(taken.values())[:MOST]
 
 
+def replaced(measurements: Iterable[Measurement]) -> tuple[Observed, ...]:
+    """What was told of reports that another one has replaced since, unless it is told anew as the same thing."""
+    found = tuple(measurements)
+    gone = dict.fromkeys(uid for one in found for uid in _report(one).replaces)
+    still = {one.identifier for one in chosen(found)}
+    before = {
+        told.identifier: told
+        for uid in gone
+        for told in chosen(one for one in found if _report(one).sop_uid == uid)
+    }
+    return tuple(told for identifier, told in before.items() if identifier not in still)[:MOST]
+
+
 def render_observation(
     observed: Observed,
     study: Study,
@@ -88,7 +101,7 @@ def render_observation(
     one = observed.measurement
     said = one.circumstances
     if study.doubt:
-        return _withdrawn(observed, one)
+        return render_withdrawn(observed)
     own = read_offset(study.facts.zone_offset) or zone
     whole = {"reference": part_of, "type": "ImagingStudy"}
     elements: dict[str, Any] = {
@@ -118,12 +131,13 @@ def status_of(told: Iterable[Observed]) -> str:
     return "preliminary" if "preliminary" in found else "final"
 
 
-def _withdrawn(observed: Observed, one: Measurement) -> Json:
+def render_withdrawn(observed: Observed) -> Json:
+    """The Observation as one that must not be relied on. Source: FHIR R4 Observation.status, entered-in-error."""
     return {
         "resourceType": KIND,
         "identifier": [_identifier(observed)],
         "status": "entered-in-error",
-        "code": concept(one.name),
+        "code": concept(observed.measurement.name),
     }
 
 

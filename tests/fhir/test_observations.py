@@ -7,7 +7,7 @@ import pytest
 
 from gateway.fhir.conformity import faults
 from gateway.fhir.destination import Destination
-from gateway.fhir.observations import MOST, chosen, render_observation
+from gateway.fhir.observations import MOST, chosen, render_observation, render_withdrawn, replaced
 from gateway.model.measurement import Circumstances, Code, Measurement, Report
 from gateway.model.study import Study
 
@@ -130,6 +130,21 @@ def test_an_observation_keeps_its_own_uid_and_a_second_one_does_not_take_it(sing
     )
     assert one["identifier"][0]["value"] == "urn:oid:2.25.7"
     assert other["identifier"][0]["value"] == "1.2.3/1.2"
+
+
+def test_what_was_told_of_a_replaced_report_is_withdrawn() -> None:
+    first, second, third = (
+        replace(REPORT, sop_uid=uid, replaces=replaces)
+        for uid, replaces in (("1.2.3", ()), ("1.2.4", ("1.2.3",)), ("1.2.5", ("1.2.4",)))
+    )
+    old, newer, newest = (_measured(str(n), report=one) for n, one in enumerate((first, second, third)))
+    assert replaced([old]) == ()
+    assert [one.measurement for one in replaced([old, newer])] == [old]
+    assert [one.measurement for one in replaced([newest, old, newer])] == [newer, old]
+    assert [one.identifier for one in replaced([old, newer])] == [one.identifier for one in chosen([old])]
+    (told,) = replaced([old, newer])
+    assert render_withdrawn(told)["status"] == "entered-in-error"
+    assert set(render_withdrawn(told)) == {"resourceType", "identifier", "status", "code"}
 
 
 def test_a_replaced_report_is_not_told(single: Study) -> None:
