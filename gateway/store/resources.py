@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 
 from gateway.model.resource import Held, is_older
 from gateway.store.database import Tx
@@ -11,6 +11,22 @@ from gateway.store.fhir_tables import resource_identifiers as identifiers
 from gateway.store.fhir_tables import resources
 
 PAGE = 50
+
+# Built once: building a statement takes longer than running it.
+_MINE = and_(
+    resources.c.source == bindparam("of_source"),
+    resources.c.type == bindparam("of_type"),
+    resources.c.resource_id == bindparam("of_id"),
+)
+_OWN_NAMES = and_(
+    identifiers.c.source == bindparam("of_source"),
+    identifiers.c.type == bindparam("of_type"),
+    identifiers.c.resource_id == bindparam("of_id"),
+)
+_ONE = select(resources).where(_MINE)
+_WRITE = update(resources).where(_MINE)
+_NAMES = select(identifiers.c.system, identifiers.c.value).where(_OWN_NAMES).order_by(identifiers.c.position)
+_FORGET_NAMES = delete(identifiers).where(_OWN_NAMES)
 
 
 def save(tx: Tx, held: Held) -> bool:
@@ -33,9 +49,9 @@ def save(tx: Tx, held: Held) -> bool:
     }
     if known is None:
         key = {"source": held.source, "type": held.type, "resource_id": held.id}
-        tx.connection.execute(insert(resources).values(**key, **values))
+        tx.connection.execute(insert(resources), {**key, **values})
     else:
-        tx.connection.execute(update(resources).where(_is(resources, held)).values(**values))
+        tx.connection.execute(_WRITE, {**_key(held.source, held.type, held.id), **values})
     if known is None or known.identifiers != held.identifiers:
         _name(tx, held, is_new=known is None)
     return True
@@ -52,10 +68,7 @@ def _is_gone(held: Held, known: Held) -> bool:
 
 def of(tx: Tx, source: str, kind: str, resource_id: str) -> Held | None:
     """The resource with that id, deleted ones included; None when we hold none."""
-    mine = (
-        (resources.c.source == source) & (resources.c.type == kind) & (resources.c.resource_id == resource_id)
-    )
-    row = tx.connection.execute(select(resources).where(mine)).one_or_none()
+    row = tx.connection.execute(_ONE, _key(source, kind, resource_id)).one_or_none()
     return _read(tx, row) if row is not None else None
 
 
@@ -84,7 +97,7 @@ def find(
 
 def _name(tx: Tx, held: Held, *, is_new: bool) -> None:
     if not is_new:
-        tx.connection.execute(delete(identifiers).where(_is(identifiers, held)))
+        tx.connection.execute(_FORGET_NAMES, _key(held.source, held.type, held.id))
     rows = [
         {
             "source": held.source,
@@ -100,17 +113,12 @@ def _name(tx: Tx, held: Held, *, is_new: bool) -> None:
         tx.connection.execute(insert(identifiers), rows)
 
 
-def _is(table: Any, held: Held) -> Any:
-    return (table.c.source == held.source) & (table.c.type == held.type) & (table.c.resource_id == held.id)
+def _key(source: str, kind: str, resource_id: str) -> dict[str, str]:
+    return {"of_source": source, "of_type": kind, "of_id": resource_id}
 
 
 def _read(tx: Tx, row: Any) -> Held:
-    mine = (
-        (identifiers.c.source == row.source)
-        & (identifiers.c.type == row.type)
-        & (identifiers.c.resource_id == row.resource_id)
-    )
-    query = select(identifiers.c.system, identifiers.c.value).where(mine).order_by(identifiers.c.position)
+    names = tx.connection.execute(_NAMES, _key(row.source, row.type, row.resource_id))
     return Held(
         source=row.source,
         type=row.type,
@@ -120,5 +128,5 @@ def _read(tx: Tx, row: Any) -> Held:
         body=row.body,
         at=row.at,
         is_deleted=bool(row.is_deleted),
-        identifiers=tuple((one.system, one.value) for one in tx.connection.execute(query)),
+        identifiers=tuple((one.system, one.value) for one in names),
     )
