@@ -11,6 +11,7 @@ from gateway.fhir.holding import known_to
 from gateway.fhir.interpret import understand
 from gateway.flow.ports import Ports
 from gateway.flow.receive import receive
+from gateway.flow.release import cancel
 from gateway.mapping.registry import Modules
 from gateway.model.lifecycle import State
 from gateway.model.message import Inbound, MessageState, Protocol
@@ -157,3 +158,12 @@ def test_an_appointment_never_ends_its_order(place: Place, status: str) -> None:
     days = {"booked": "2026-11-25", "cancelled": "", "noshow": ""}
     assert start[:10] == days.get(status, place.order["occurrenceDateTime"][:10])
     assert (order.arrived_at is not None) is (status == "arrived")
+
+
+def test_an_order_that_a_person_cancelled_stays_cancelled_and_the_newer_version_is_told(place: Place) -> None:
+    place.say()
+    with place.ports.database.read() as tx:
+        [order] = orders.newest(tx)
+    cancel(place.ports, order.id, actor="anna")
+    verdict = place.say(note=[{"text": "newer"}])
+    assert (place.states(), verdict) == ([CANCELLED], MessageState.HELD)
