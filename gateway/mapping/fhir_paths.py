@@ -16,6 +16,7 @@ from fhirpathpy.models import models
 from fhirpathpy.parser.generated.FHIRPathLexer import FHIRPathLexer
 from fhirpathpy.parser.generated.FHIRPathParser import FHIRPathParser
 
+from gateway.mapping.plain_paths import Odd, compile_plain, is_plain
 from gateway.mapping.scope import Datum, Focus, Found, Scope, raw_of
 from gateway.model.order import Place
 
@@ -82,10 +83,22 @@ def compile_fhirpath(text: str, known: frozenset[str], release: str = "R4") -> F
             raise BadExpression(
                 f"'{text}': %{quoted or plain} is neither a resource nor a site value of this module"
             )
+    model = models["r5" if release == "R5" else "r4"]
     try:
-        evaluate = fhirpathpy.compile(text, model=models["r5" if release == "R5" else "r4"])
+        by_library = fhirpathpy.compile(text, model=model)
     except Exception:  # the parser raises whatever its grammar raises
         raise BadExpression(f"'{text}' is no FHIRPath expression") from None
+    plain = compile_plain(text, model)
+    if plain is None:
+        return FhirPath(text=text, evaluate=by_library)
+
+    def evaluate(resource: Resource, variables: dict[str, Any]) -> list[Any]:
+        try:
+            found = plain([resource], variables)
+        except Odd:
+            return by_library(resource, variables)
+        return found if is_plain(found) else by_library(resource, variables)
+
     return FhirPath(text=text, evaluate=evaluate)
 
 

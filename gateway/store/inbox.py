@@ -31,6 +31,13 @@ _SAME_NUMBER = and_(
 )
 _NUMBERED = select(messages.c.id).where(_SAME_NUMBER).limit(1)
 _NAMESAKE = select(messages).where(_SAME_NUMBER).order_by(messages.c.id.desc()).limit(1)
+_WAITING = (
+    select(messages.c.id)
+    .where(messages.c.state == MessageState.RECEIVED, messages.c.source == bindparam("of_source"))
+    .order_by(messages.c.id)
+    .limit(1)
+)
+_ADD_TERMS = insert(message_terms)
 _TWIN = (
     select(messages)
     .where(_SAME_NUMBER, messages.c.sha256 == bindparam("of_sha256"))
@@ -144,9 +151,7 @@ def received(tx: Tx, limit: int = PAGE, *, apart_from: Collection[str] = ()) -> 
 
 def oldest_received(tx: Tx, source: str) -> MessageId | None:
     """The first message of the source that was kept and not yet mapped; None when all are mapped."""
-    waiting = (messages.c.state == MessageState.RECEIVED) & (messages.c.source == source)
-    query = select(messages.c.id).where(waiting).order_by(messages.c.id).limit(1)
-    found = tx.connection.execute(query).scalar_one_or_none()
+    found = tx.connection.execute(_WAITING, {"of_source": source}).scalar_one_or_none()
     return MessageId(found) if found is not None else None
 
 
@@ -208,4 +213,4 @@ def _add_terms(tx: Tx, message_id: MessageId, found: Found) -> None:
     terms = dict.fromkeys(term[:MAX_KEY] for term in (*found.numbers, *found.name_keys))
     if terms:
         rows = [{"message_id": message_id, "term": term} for term in terms]
-        tx.connection.execute(insert(message_terms), rows)
+        tx.connection.execute(_ADD_TERMS, rows)

@@ -135,8 +135,9 @@ def of_request(tx: Tx, source: str, service_request: str, *, will_change: bool =
     """
     if not service_request:
         return ()
-    same = orders.c.service_request == service_request
-    return _all(tx, orders.c.source == source, same, will_change=will_change)
+    query = _of_request(will_change=will_change)
+    asked = {"of_source": source, "of_request": service_request}
+    return tuple(read_order(row) for row in tx.connection.execute(query, asked))
 
 
 def of_patient(tx: Tx, patient_row: PatientRow, *, will_change: bool = False) -> tuple[Order, ...]:
@@ -234,6 +235,13 @@ def _known_as(names: tuple[str, ...], *, will_change: bool) -> "Select[Any]":
     source = orders.c.source == bindparam("source")
     each = (select(orders.c.id).where(source, orders.c[name] == bindparam(name)) for name in names)
     return _in_order(_JOINED.where(orders.c.id.in_(union_all(*each))), will_change=will_change)
+
+
+@cache
+def _of_request(*, will_change: bool) -> "Select[Any]":
+    asked_for = orders.c.service_request == bindparam("of_request")
+    query = _JOINED.where(orders.c.source == bindparam("of_source"), asked_for)
+    return _in_order(query, will_change=will_change)
 
 
 def _in_order(query: "Select[Any]", *, will_change: bool) -> "Select[Any]":

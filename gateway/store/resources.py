@@ -27,6 +27,8 @@ _ONE = select(resources).where(_MINE)
 _WRITE = update(resources).where(_MINE)
 _NAMES = select(identifiers.c.system, identifiers.c.value).where(_OWN_NAMES).order_by(identifiers.c.position)
 _FORGET_NAMES = delete(identifiers).where(_OWN_NAMES)
+_ADD = insert(resources)
+_ADD_NAMES = insert(identifiers)
 
 
 def save(tx: Tx, held: Held) -> bool:
@@ -49,7 +51,7 @@ def save(tx: Tx, held: Held) -> bool:
     }
     if known is None:
         key = {"source": held.source, "type": held.type, "resource_id": held.id}
-        tx.connection.execute(insert(resources), {**key, **values})
+        tx.connection.execute(_ADD, {**key, **values})
     else:
         tx.connection.execute(_WRITE, {**_key(held.source, held.type, held.id), **values})
     if known is None or known.identifiers != held.identifiers:
@@ -110,7 +112,7 @@ def _name(tx: Tx, held: Held, *, is_new: bool) -> None:
         for position, (system, value) in enumerate(dict.fromkeys(held.identifiers))
     ]
     if rows:
-        tx.connection.execute(insert(identifiers), rows)
+        tx.connection.execute(_ADD_NAMES, rows)
 
 
 def _key(source: str, kind: str, resource_id: str) -> dict[str, str]:
