@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
@@ -63,6 +62,7 @@ from gateway.hl7 import over_http
 from gateway.hl7.client import Client as Lines
 from gateway.hl7.inbound import receiver
 from gateway.hl7.listener import Listener
+from gateway.http_port import open_port
 from gateway.imaging.worker import PictureWorker
 from gateway.mapping.registry import Modules
 from gateway.mapping.replay import Readable
@@ -258,9 +258,7 @@ class Gateway:
     def _start_http(self) -> None:
         http = self.settings.http
         with _opening("http.port"):
-            opened = socket.create_server((http.bind, http.port), backlog=128)
-        # asyncio sets it only on sockets that name their protocol; without it every answer waits 40 ms for an ACK
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened = open_port(http.bind, http.port)
         config = uvicorn.Config(
             self._page(), log_config=None, access_log=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=5,

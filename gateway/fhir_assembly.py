@@ -35,6 +35,8 @@ def fhir_sources(settings: Settings, clock: Clock) -> dict[str, Source]:
             name=name,
             auth=tuple(way for proof in source.auth for way in _ways(proof, clock)),
             release=source.release,
+            owners=source.owners,
+            fresh=timedelta(minutes=source.fresh_minutes) if source.base_url else None,
             base_url=source.base_url or "",
             polls=source.poll.criteria if source.poll else "",
             counts_events=source.poll.event_numbers if source.poll else False,
@@ -45,7 +47,9 @@ def fhir_sources(settings: Settings, clock: Clock) -> dict[str, Source]:
 
 def known_of(message: Message | Inbound, source: Source, database: Database) -> Known:
     """What is held of the message's source, and what could not be read for the message."""
-    return known_to(database, source.name, message.id if isinstance(message, Message) else None)
+    if not isinstance(message, Message):
+        return known_to(database, source.name)
+    return known_to(database, source.name, message.id, stale_before=source.stale_before(message.received_at))
 
 
 def _ways(proof: PushProof, clock: Clock) -> Iterator[Way]:

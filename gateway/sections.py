@@ -285,7 +285,13 @@ class FhirSource(_Section):
     patience_minutes: float = Field(default=5, gt=0)  # a message waits so long for what must be read
     subscribe: Subscribe | None = None  # none: somebody else sees to it that the source pushes
     poll: Poll | None = None  # none: what was not pushed is not looked for
-    release: Literal["R4", "R4B"] = "R4"
+    release: Literal["R4", "R4B", "R5"] = "R4"  # where its resources do not show it
+    owners: tuple[
+        str, ...
+    ] = ()  # whom its Tasks are for, if for us: "Organization/1", "system|value"; none: all
+    fresh_minutes: float = Field(
+        default=60, gt=0
+    )  # what is held longer is read again before an order needs it
 
     @model_validator(mode="after")
     def _can_be_polled(self) -> Self:

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
 
 from gateway.fhir.pushing import Attempt, Way, holds
@@ -17,12 +18,18 @@ class Source:
 
     name: str
     auth: tuple[Way, ...] = ()  # any of these ways; none: whoever reaches the port may push
-    release: Literal["R4", "R4B"] = "R4"
+    release: Literal["R4", "R4B", "R5"] = "R4"  # what it speaks where its resources do not show it
+    owners: tuple[str, ...] = ()  # Tasks are ours whose owner is one of these; none: all are
+    fresh: timedelta | None = None  # what is held longer is read again before an order needs it; None: never
     base_url: str = ""  # where its references are read back; "" when it cannot be asked
     polls: str = (
         ""  # the search that finds its orders: "ServiceRequest?category=..."; "" when none may be made
     )
     counts_events: bool = True  # whether it numbers its notifications as FHIR says
+
+    def stale_before(self, at: datetime) -> datetime | None:
+        """What was read before that moment is too old for a message that came `at` that time; None: nothing is."""
+        return at - self.fresh if self.fresh is not None else None
 
 
 def is_admitted(source: Source, attempt: Attempt) -> bool:

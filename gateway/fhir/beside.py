@@ -79,7 +79,7 @@ def render_report(
         return elements
     elements |= {
         "subject": parties.subject(study, orders, destination.knows),
-        "encounter": parties.encounter(orders),
+        "encounter": parties.encounter(orders, destination.knows),
         "effectiveDateTime": started(study, own),
         "study" if destination.is_r5 else "imagingStudy": [{"reference": part_of, "type": "ImagingStudy"}],
         "result": [{"reference": result, "type": "Observation"} for result in results],

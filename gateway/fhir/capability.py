@@ -8,7 +8,7 @@ from gateway.fhir.issuer import Issuer
 from gateway.fhir.pushing import Addresses, ClientCertificate, PathSecret, Signature
 from gateway.mapping.fhir_paths import ORDERS
 
-FHIR_VERSIONS = {"R4": "4.0.1", "R4B": "4.3.0"}
+FHIR_VERSIONS = {"R4": "4.0.1", "R4B": "4.3.0", "R5": "5.0.0"}
 
 _WORDS = {
     Bearer: "a bearer token",

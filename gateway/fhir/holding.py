@@ -58,11 +58,16 @@ def read_instant(text: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is held of a source, and why what a message needs could not be read, by what was asked for."""
+    """What is held of a source, and why what a message needs could not be read, by what was asked for.
+
+    `stale` has what was found and held since before `stale_before`; it fills as things are found.
+    """
 
     database: Database
     source: str
     said: Mapping[str, str] = field(default_factory=dict)
+    stale_before: datetime | None = None
+    stale: set[str] = field(default_factory=set)
 
     def find(self, target: str) -> Resource | None:
         """What "Patient/7" or "Patient?identifier=system|value" leads to; None when it is not held."""
@@ -77,17 +82,25 @@ class Known:
                 held = resources.of(tx, self.source, kind, own_id)
         if held is None or held.is_deleted:
             return None
+        if self.stale_before is not None and held.at < self.stale_before:
+            self.stale.add(target)
         tree = read_exact(held.body)
         return tree if isinstance(tree, dict) else None
 
 
-def known_to(database: Database, source: str, message_id: MessageId | None = None) -> Known:
+def known_to(
+    database: Database,
+    source: str,
+    message_id: MessageId | None = None,
+    *,
+    stale_before: datetime | None = None,
+) -> Known:
     """What is held of the source; for a stored message also what could not be read for it."""
     if message_id is None:
-        return Known(database=database, source=source)
+        return Known(database=database, source=source, stale_before=stale_before)
     with database.read() as tx:
         failed = {one.target: one.error for one in errands.of_message(tx, message_id) if one.error}
-    return Known(database=database, source=source, said=failed)
+    return Known(database=database, source=source, said=failed, stale_before=stale_before)
 
 
 def _identifiers(resource: Resource) -> Identifiers:

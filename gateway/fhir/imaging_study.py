@@ -99,7 +99,7 @@ def _common(
         "resourceType": KIND,
         "identifier": parties.identifiers(study_uid, study, orders),
         "subject": parties.subject(study, orders, destination.knows),
-        "encounter": parties.encounter(orders),
+        "encounter": parties.encounter(orders, destination.knows),
         "basedOn": parties.based_on(study, orders, destination.knows),
         "referrer": parties.referrer(study, orders),
         **(

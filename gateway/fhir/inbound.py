@@ -106,7 +106,7 @@ class _Edge:
         source = self._source(request)
         if source is None:
             return _unknown()
-        if (refused := await self._refused(source, request)) is not None:
+        if (refused := await run_in_threadpool(self._refused, source, request)) is not None:
             return refused
         kind, own_id = request.path_params["resource_type"], request.path_params["resource_id"]
         return await run_in_threadpool(held_resources.show, self.ports.database, source.name, kind, own_id)
@@ -116,7 +116,10 @@ class _Edge:
         source = self._source(request)
         if source is None:
             return _unknown()
-        read = await self._read(source, request)
+        packed = await self._packed(source, request)
+        if isinstance(packed, Response):
+            return packed
+        read = await run_in_threadpool(self._opened, source, request, packed)
         if isinstance(read, Response):
             return read
         asked = [*request.query_params.multi_items(), *parse_qsl(read.decode("utf-8", errors="replace"))]
@@ -130,7 +133,14 @@ class _Edge:
         source = self._source(request)
         if source is None:
             return _unknown()
-        read = await self._read(source, request)
+        packed = await self._packed(source, request)
+        if isinstance(packed, Response):
+            return packed
+        return await run_in_threadpool(self._pushed, source, request, packed)
+
+    def _pushed(self, source: Source, request: Request, packed: bytes) -> Response:
+        """The answer to a push whose body has come."""
+        read = self._opened(source, request, packed)
         if isinstance(read, Response):
             return read
         pushed = _Pushed(
@@ -141,35 +151,44 @@ class _Edge:
             prefers=request.headers.get("prefer", ""),
             base=_base(request),
         )
-        return await run_in_threadpool(self._take, pushed, source)
+        return self._take(pushed, source)
 
-    async def _read(self, source: Source, request: Request) -> bytes | Response:
-        """The body of a sender who may push, unpacked; else why it is refused."""
-        extra = {"source": source.name, "peer": _peer(request)}
+    async def _packed(self, source: Source, request: Request) -> bytes | Response:
+        """The body as it came; else why it is refused."""
         try:
-            packed = await _body(request, self.max_bytes)
-            refused = await self._refused(source, request, packed)
-            return refused if refused is not None else _unpacked(request, packed, self.max_bytes)
+            return await _body(request, self.max_bytes)
         except _TooLarge:
-            log.warning("fhir.too_large", extra=extra)
-            return refusal(413, "too-long", f"the body is longer than {self.max_bytes} bytes")
+            return self._too_large(source, request)
+        except ClientDisconnect:
+            log.info("fhir.hung_up", extra={"source": source.name, "peer": _peer(request)})
+            return refusal(400, "incomplete", "the body ended early")
+
+    def _opened(self, source: Source, request: Request, packed: bytes) -> bytes | Response:
+        """The body of a sender who may push, unpacked; else why it is refused. Runs in a thread."""
+        if (refused := self._refused(source, request, packed)) is not None:
+            return refused
+        try:
+            return _unpacked(request, packed, self.max_bytes)
+        except _TooLarge:
+            return self._too_large(source, request)
         except _Unreadable:
-            log.warning("fhir.not_unpacked", extra=extra)
+            log.warning("fhir.not_unpacked", extra={"source": source.name, "peer": _peer(request)})
             return refusal(
                 415, "not-supported", "Content-Encoding: only gzip is read, and the body must be it"
             )
-        except ClientDisconnect:
-            log.info("fhir.hung_up", extra=extra)
-            return refusal(400, "incomplete", "the body ended early")
 
-    async def _refused(self, source: Source, request: Request, body: bytes = b"") -> Response | None:
+    def _too_large(self, source: Source, request: Request) -> Response:
+        log.warning("fhir.too_large", extra={"source": source.name, "peer": _peer(request)})
+        return refusal(413, "too-long", f"the body is longer than {self.max_bytes} bytes")
+
+    def _refused(self, source: Source, request: Request, body: bytes = b"") -> Response | None:
         attempt = Attempt(
             headers={name.lower(): value for name, value in request.headers.items()},
             secret=request.path_params["source"].partition("~")[2],
             peer=_peer(request),
             body=body,
         )
-        return await run_in_threadpool(self.door.refused, source, attempt)
+        return self.door.refused(source, attempt)
 
     def _take(self, pushed: "_Pushed", source: Source) -> Response:
         """Runs in a thread of its own; nothing may escape it."""
@@ -199,15 +218,9 @@ class _Edge:
     def _understood(self, pushed: "_Pushed", source: Source) -> Understood:
         """The meaning of the body; also of one at which we fail, for it is kept all the same."""
         try:
-            known = known_to(self.ports.database, source.name)
-            return understand(
-                pushed.raw,
-                source,
-                self.modules(),
-                request=pushed.request,
-                known=known,
-                at=self.ports.clock(),
-            )
+            at = self.ports.clock()
+            known = known_to(self.ports.database, source.name, stale_before=source.stale_before(at))
+            return understand(pushed.raw, source, self.modules(), request=pushed.request, known=known, at=at)
         except Exception:
             log.exception("fhir.not_interpreted", extra={"source": source.name})
             return not_understood(pushed.raw, source)

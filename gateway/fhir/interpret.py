@@ -10,10 +10,12 @@ from gateway.fhir.asked import read_asked
 from gateway.fhir.auth import Source
 from gateway.fhir.classify import address_in, header_of, text_at
 from gateway.fhir.holding import Known, held_in, tombstone
+from gateway.fhir.ownership import ANOTHERS, is_for_another
 from gateway.fhir.references import Beyond, graph
+from gateway.fhir.release import release_of
 from gateway.mapping.fhir_paths import ORDERS, Graph, Resource
 from gateway.mapping.registry import NOT_MEANT, Modules
-from gateway.mapping.service_request import carried, patient_reference, request_address
+from gateway.mapping.service_request import carried, encounter_reference, patient_reference, request_address
 from gateway.model.errand import ErrandKind, Wanted
 from gateway.model.errors import Malformed
 from gateway.model.following import Heard
@@ -178,12 +180,17 @@ class _Reach:
         """
         if not self.can_ask or self.beyond is None or self.known is None:
             return mapped
-        if not _needs(mapped, self.beyond.missing):
+        missing = self.beyond.missing if _needs(mapped, self.beyond.missing) else {}
+        goes_on = any(request.action not in _ENDINGS for request in mapped.requests)
+        aged = {it: where for it, where in self.beyond.used.items() if goes_on and it in self.known.stale}
+        if not missing and not aged:
             return mapped
-        missing, said = self.beyond.missing, self.known.said
-        self.wanted.update((target, where) for target, where in missing.items() if target not in said)
+        said, both = self.known.said, {**missing, **aged}
+        self.wanted.update((target, where) for target, where in both.items() if target not in said)
         faults = tuple(
-            _unread(where, target, said[target]) for target, where in missing.items() if target in said
+            _unread(where, target, said[target], is_held=target in aged)
+            for target, where in both.items()
+            if target in said
         )
         requests = tuple(replace(request, faults=(*faults, *request.faults)) for request in mapped.requests)
         return replace(mapped, requests=requests)
@@ -196,14 +203,15 @@ def _needs(mapped: Mapped, missing: Mapping[str, str]) -> bool:
     return any(request.action not in _ENDINGS for request in mapped.requests)
 
 
-def _unread(where: str, target: str, said: str) -> Fault:
-    needed = target.startswith(("Patient", "ServiceRequest"))
+def _unread(where: str, target: str, said: str, *, is_held: bool) -> Fault:
+    needed = target.startswith(("Patient", "ServiceRequest")) and not is_held
+    again = " again, and stands as it was read before" if is_held else ""
     return Fault(
         severity=Severity.HOLD if needed else Severity.WARN,
         keyword="",
         place=None,
         code="101",
-        text=f"{where}: could not be read from the record system: {said}",
+        text=f"{where}: could not be read from the record system{again}: {said}",
         at="",
     )
 
@@ -222,9 +230,15 @@ def _failed(raw: bytes, source: Source, failure: str, code: str) -> Understood:
 def _map(order: Resource, found: Graph, source: Source, modules: Modules, reach: _Reach) -> Mapped:
     if reach.beyond is not None:
         reach.beyond.missing.clear()
-    mapped = reach.judged(modules.map_fhir(Graph(orders=(order,), resolve=found.resolve)))
+        reach.beyond.used.clear()
+    mapped = modules.map_fhir(Graph(orders=(order,), resolve=found.resolve))
+    if is_for_another(order, source):
+        return Mapped(requests=(), skipped=(ANOTHERS,), module=mapped.module)
+    mapped = reach.judged(mapped)
     if _is_foreign(patient_reference(order, found.resolve), source):
-        return replace(mapped, requests=tuple(replace(request, subject="") for request in mapped.requests))
+        mapped = replace(mapped, requests=tuple(replace(it, subject="") for it in mapped.requests))
+    if _is_foreign(encounter_reference(order, found.resolve), source):
+        mapped = replace(mapped, requests=tuple(replace(it, encounter="") for it in mapped.requests))
     return mapped
 
 
@@ -259,7 +273,7 @@ def _keys(arrival: Arrival, raw: bytes, source: Source, request: str, at: dateti
         control_id=own or _digest(raw + request.encode()),
         sender=source.name,
         message_type=arrival.label,
-        version=source.release,
+        version=release_of(arrival.orders, source.release),
         sent_at=sent,
     )
 

@@ -113,7 +113,7 @@ def render_observation(
         "category": [{"coding": [{"system": _CATEGORIES, "code": "imaging", "display": "Imaging"}]}],
         "code": concept(one.name),
         "subject": parties.subject(study, orders, destination.knows),
-        "encounter": parties.encounter(orders),
+        "encounter": parties.encounter(orders, destination.knows),
         "effectiveDateTime": started(study, own),
         "issued": _issued(_report(one), zone),
         **_value(one),

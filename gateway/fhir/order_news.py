@@ -4,7 +4,7 @@ Source: FHIR R4 task.html, state machine; valueset-request-status.html; HL7 Clin
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,17 @@ _TOLD = {
     ),
 }
 
+_ANSWERED = {
+    "order.cancel": _Told(task="completed", request="", words="the order is cancelled"),
+    "order.refuse": _Told(
+        task="rejected",
+        request="",
+        words="not cancelled",
+        because="it is too late: the examination has begun or is over",
+    ),
+}
+"""What a Task that asks to abort an order is answered. Source: HL7 Clinical Order Workflows, cancellation request."""
+
 
 def announcer(destinations: Iterable[Destination]) -> Announce:
     """What turns a change into news for the server that the order came from, when it wants such news."""
@@ -63,20 +74,33 @@ def announcer(destinations: Iterable[Destination]) -> Announce:
     )
 
     def announce(change: Change) -> tuple[Outgoing, ...]:
-        how = _TOLD.get(change.action)
-        wanting = [one for one in told if how is not None and one.knows(change.order.source)]
-        if how is None or not wanting or _is_echo(change):
+        how, answer = _TOLD.get(change.action), _ANSWERED.get(change.action)
+        wanting = [one for one in told if one.knows(change.order.source)]
+        if not wanting or (how is None and answer is None):
             return ()
+        answers = tuple(_answers(change, answer, wanting)) if answer is not None else ()
+        if how is None or _is_echo(change):
+            return answers
         messages = change.messages()
-        return tuple(
+        news = (
             news
             for order in _concerned(change)
             for one in wanting
             if one.knows(order.source)
             for news in _news(change, how, order, one, messages)
         )
+        return (*answers, *news)
 
     return announce
+
+
+def _answers(change: Change, how: _Told, wanting: Iterable[Destination]) -> Iterator[Outgoing]:
+    """The Task of the message at hand that asks to abort the order is told what came of it."""
+    asking = (one for one in change.messages() if change.evidence == f"message:{one.id}")
+    task = next(filter(None, (_task_in(one, change.order, aborts=True) for one in asking)), "")
+    for destination in wanting if task else ():
+        if destination.order_update in _BY_TASK:
+            yield _outgoing(change, change.order, destination, task, how.task, how)
 
 
 def _concerned(change: Change) -> tuple[Order, ...]:
@@ -129,21 +153,35 @@ def _outgoing(
 def _task_of(order: Order, messages: tuple[Message, ...]) -> str:
     """ "Task/7" of the newest message that asks for the order by a Task; "" when none does."""
     for message in messages:
-        if message.protocol is Protocol.FHIR and message.source == order.source:
-            found = _task_in(message, order)
-            if found:
-                return found
+        found = _task_in(message, order)
+        if found:
+            return found
     return ""
 
 
-def _task_in(message: Message, order: Order) -> str:
+def _task_in(message: Message, order: Order, *, aborts: bool = False) -> str:
+    """ "Task/7" in the message that asks for the order or, with `aborts`, for its end; "" when there is none."""
+    if message.protocol is not Protocol.FHIR or message.source != order.source:
+        return ""
     try:
         arrival = read_arrival(message.raw, read_asked(message.request))
     except Malformed:
         return ""
     resolve = graph(arrival.resource).resolve
-    tasks = [one for one in arrival.orders if text_at(one, "resourceType") == "Task" and text_at(one, "id")]
+    tasks = [
+        one
+        for one in arrival.orders
+        if text_at(one, "resourceType") == "Task" and text_at(one, "id") and _is_abort(one) is aborts
+    ]
     asking = [one for one in tasks if request_address(one, resolve) == order.service_request]
     is_only = len(tasks) == 1 and len(arrival.orders) == 1
     found = asking if order.service_request else tasks if is_only else []
     return f"Task/{text_at(found[0], 'id')}" if found else ""
+
+
+def _is_abort(task: Mapping[str, Any]) -> bool:
+    """Source: FHIR R4 codesystem-task-code.html, abort."""
+    code = task.get("code")
+    codings = code.get("coding") if isinstance(code, dict) else None
+    several = codings if isinstance(codings, list) else ()
+    return any(isinstance(one, dict) and one.get("code") == "abort" for one in several)

@@ -27,6 +27,7 @@ _BEFORE = {
     "in-progress": _OPEN | {"accepted"},
     "completed": _OPEN | {"accepted", "in-progress", "completed"},
     "cancelled": _OPEN | {"accepted", "in-progress"},
+    "rejected": _OPEN | {"accepted"},
     "failed": _OPEN | {"accepted", "in-progress"},
 }
 """From which states of a Task each one is reached; from another one it is left alone."""

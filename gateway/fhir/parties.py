@@ -82,8 +82,17 @@ def based_on(study: Study | None, orders: tuple[Order, ...], knows: Knows) -> li
     return found
 
 
-def encounter(orders: tuple[Order, ...]) -> Json:
-    """The visit by its number, when the orders name one and only one. Source: HL7 table 0203, VN."""
+def encounter(orders: tuple[Order, ...], knows: Knows) -> Json:
+    """The visit, when the orders name one and only one: by its address on the server, and by its number."""
+    by_number = _numbered_visit(orders)
+    addresses = {order.encounter if knows(order.source) else "" for order in orders}
+    if len(addresses) != 1 or not (address := addresses.pop()) or is_given_here(address):
+        return by_number
+    return {"reference": address, "type": "Encounter", **by_number}
+
+
+def _numbered_visit(orders: tuple[Order, ...]) -> Json:
+    """Source: HL7 table 0203, VN."""
     visits = {
         (_attribute(order, "AdmissionID"), _issuer_of(order, "IssuerOfAdmissionIDSequence"))
         for order in orders

@@ -22,7 +22,8 @@ MAX_PAGES = 200
 TRIES = 3
 LONGEST_PAUSE_S = 10.0
 """A server that asks for more patience is asked again by a later try of the errand."""
-FRESH_S = 300.0
+FRESH_S = 24 * 3600.0
+"""So long an answer is remembered; it is used only when the server says that it still stands (304)."""
 MOST_CACHED = 200
 
 _GONE = frozenset({404, 410})

@@ -110,8 +110,9 @@ class ReadingBack:
     def _take(self, raw: bytes, request: str = "") -> None:
         """It is received as if the source had pushed it."""
         source, ports = self._source, self._ports
-        known = known_to(ports.database, source.name)
-        understood = understand(raw, source, self._modules(), request=request, known=known, at=ports.clock())
+        at = ports.clock()
+        known = known_to(ports.database, source.name, stale_before=source.stale_before(at))
+        understood = understand(raw, source, self._modules(), request=request, known=known, at=at)
         inbound = Inbound(protocol=Protocol.FHIR, source=source.name, peer="", raw=raw, request=request)
         receive(ports, inbound, lambda _: understood.interpretation, lambda _: b"")
 

@@ -19,11 +19,12 @@ _MOST_MERGES = 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beyond:
     """What lies beyond a message, in the record system that sent it. `missing` is what is not held, with the field
-    that leads there; it fills as references are followed."""
+    that leads there, `used` what is held; both fill as references are followed."""
 
     base: str  # the sender's FHIR base
     find: Find
     missing: dict[str, str] = field(default_factory=dict)
+    used: dict[str, str] = field(default_factory=dict)
 
     def seek(self, holder: Resource, reference: Mapping[str, Any]) -> Resource | None:
         """What the reference leads to there; None, and noted as missing, when it is not held."""
@@ -31,8 +32,8 @@ class Beyond:
         if not target:
             return None
         found = self.find(target)
-        if found is None:
-            self.missing.setdefault(target, _field(holder, reference))
+        where = self.missing if found is None else self.used
+        where.setdefault(target, _field(holder, reference))
         return found
 
     def _target(self, reference: Mapping[str, Any]) -> str:

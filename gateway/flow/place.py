@@ -187,6 +187,7 @@ def _end(occasion: Occasion, known: Order, wanted: Step) -> Order:
     if not is_allowed(known.state, wanted):
         if step.leads_to(wanted) is not known.state:
             occasion.doubts.append(f"'{wanted}' was asked for order {known.id}, which is {known.state}")
+            step.refuse(occasion.tx, known, occasion.actor, occasion.evidence, occasion.at, occasion.ports)
         return known
     told_at = newest(known.told_at, occasion.sent)
     changed = replace(known, message_id=occasion.message_id, told_at=told_at)
@@ -388,4 +389,5 @@ def _filled(order: Order, request: OrderRequest) -> Order:
         referring=text_of(attributes, "ReferringPhysicianName"),
         service_request=request.service_request or order.service_request,
         subject=request.subject or order.subject,
+        encounter=request.encounter or order.encounter,
     )

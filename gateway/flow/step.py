@@ -44,6 +44,12 @@ def record(tx: Tx, order: Order, action: str, actor: str, evidence: str, at: dat
     audit.record(tx, event)
 
 
+def refuse(tx: Tx, order: Order, actor: str, evidence: str, at: datetime, ports: Ports) -> None:
+    """The order stays as it is, though its sender asked for its end; whoever wants to know that is told."""
+    record(tx, order, "order.refuse", actor, evidence, at)
+    announce(tx, ports, order, "order.refuse", evidence, at)
+
+
 def leads_to(step: Step) -> State:
     """The state the step ends in, wherever it begins."""
     return next(state for (_, way), state in TRANSITIONS.items() if way is step)

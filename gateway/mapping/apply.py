@@ -10,6 +10,7 @@ from gateway.mapping.module import ActionSpec, Module, ResourceSpec
 from gateway.mapping.scope import Focus, Group, Scope, Unfit, text_of
 from gateway.mapping.service_request import (
     changed_at,
+    encounter_address,
     own_address,
     patient_address,
     request_address,
@@ -54,6 +55,7 @@ def map_resource(module: Module, graph: Graph, order: Resource) -> OrderRequest 
         outcome,
         service_request=request_address(order, graph.resolve),
         subject=patient_address(order, graph.resolve),
+        encounter=encounter_address(order, graph.resolve),
         address=own_address(order),
         version=version_of(order),
         changed_at=changed_at(order),

@@ -15,6 +15,7 @@ Resolve = Callable[[Resource, Mapping[str, Any]], Resource | None]
 
 _ADDRESS = r"(?:^|/)({}/[A-Za-z0-9\-.]{{1,64}})(?:/_history/[^/]*)?"
 _PATIENT = re.compile(_ADDRESS.format("Patient"))
+_ENCOUNTER = re.compile(_ADDRESS.format("Encounter"))
 _REQUEST = re.compile(_ADDRESS.format("ServiceRequest"))
 
 
@@ -63,6 +64,20 @@ def patient_reference(order: Resource, resolve: Resolve) -> str:
 def patient_address(order: Resource, resolve: Resolve) -> str:
     """ "Patient/7" in the sender's FHIR base; a contained or uuid reference has none."""
     return _address(_PATIENT, patient_reference(order, resolve))
+
+
+def encounter_reference(order: Resource, resolve: Resolve) -> str:
+    """The reference to the visit as the sender wrote it; empty when there is none."""
+    own = order.get("encounter")
+    if own is None and order.get("resourceType") != "ServiceRequest":
+        behind = _behind(order, resolve)
+        own = behind.get("encounter") if behind else None
+    return _text(own)
+
+
+def encounter_address(order: Resource, resolve: Resolve) -> str:
+    """ "Encounter/3" in the sender's FHIR base; a contained or uuid reference has none."""
+    return _address(_ENCOUNTER, encounter_reference(order, resolve))
 
 
 def carried(orders: Iterable[Resource], resolve: Resolve) -> frozenset[int]:

@@ -131,6 +131,7 @@ class OrderRequest:
     module: ModuleRef
     service_request: str = ""  # "ServiceRequest/9" in the sender's FHIR base; "" for HL7
     subject: str = ""  # "Patient/7" in the sender's FHIR base
+    encounter: str = ""  # "Encounter/3" in the sender's FHIR base
     unknown: tuple[UnknownCode, ...] = ()
     address: str = ""  # of the FHIR resource that asks: "Task/3"; "" for HL7 and for one without an id
     version: str = ""  # its meta.versionId
@@ -193,3 +194,4 @@ class Order:
     updated_at: datetime
     version: int  # grows with every change; guards against two people acting at once
     told_at: datetime | None = None  # when the newest message that changed it was sent; None: not known
+    encounter: str = ""  # "Encounter/3" in the sender's FHIR base; "" when it named none

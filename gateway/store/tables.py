@@ -140,6 +140,7 @@ orders = Table(
     Column("provenance", JSON, nullable=False),
     _text("service_request"),
     _text("subject"),
+    _text("encounter"),
     _text("module"),
     _text("module_version"),
     Column("message_id", _ID, ForeignKey("messages.id"), nullable=False),

@@ -255,6 +255,7 @@ _DEEDS = {
     "order.arrive": "Patient arrived",
     "order.unschedule": "Appointment taken back",
     "order.patient": "Patient's details changed",
+    "order.refuse": "It was to be taken back, but that came too late",
     "order.late": "An older message came late and was left out",
     "order.merge": "Moved to the patient it was merged into",
     "order.merge-waits": "Patient merged: moves when the exam is over",

@@ -29,6 +29,7 @@ def _facts() -> None:
     for table, column in (("studies", "facts"), ("series", "facts"), ("measurements", "circumstances")):
         op.add_column(table, sa.Column(column, sa.JSON()))
     op.add_column("instances", sa.Column("title", sa.Text(), server_default="", nullable=False))
+    op.add_column("orders", sa.Column("encounter", sa.Text(), server_default="", nullable=False))
 
 
 def _resources() -> None:
