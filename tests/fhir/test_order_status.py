@@ -319,6 +319,42 @@ def test_something_else_in_its_place_is_tried_again(ehr: Any, tell: Callable[...
         tell("order.send")
 
 
+ABORT = {**TASK, "id": "8", "code": {"coding": [{"code": "abort"}]}}
+
+
+@pytest.mark.parametrize(
+    ("action", "status"), [("order.cancel", "Task completed"), ("order.refuse", "Task rejected")]
+)
+def test_a_request_to_cancel_is_answered(order: Order, action: str, status: str) -> None:
+    said = _news(order, action, _message(ABORT, number=2), _message(TASK), evidence="message:2")
+    assert said == [(status, "Task/8", "ehr")]
+
+
+def test_a_cancellation_in_the_order_itself_has_no_task_to_answer(order: Order) -> None:
+    for action in ("order.cancel", "order.refuse"):
+        assert _news(order, action, _message(REQUEST, number=2), _message(TASK), evidence="message:2") == []
+    assert _news(order, "order.refuse", _message(ABORT), update=OrderUpdate.NONE, evidence="message:1") == []
+
+
+def test_later_news_is_for_the_task_that_asks_for_the_order(order: Order) -> None:
+    said = _news(order, "order.complete", _message(ABORT, number=2), _message(TASK))
+    assert said == [("Task completed", "Task/7", "ehr")]
+
+
+@pytest.mark.parametrize(("before", "after"), [("requested", "rejected"), ("in-progress", "in-progress")])
+def test_a_request_to_cancel_is_refused_on_the_server(
+    ehr: Any, connect: Connect, order: Order, before: str, after: str
+) -> None:
+    ehr.put({**ABORT, "status": before}, "8")
+    destination = _destination(ehr.url)
+    change = Change(
+        order=order, action="order.refuse", evidence="message:1", at=AT, messages=lambda: (_message(ABORT),)
+    )
+    [news] = announcer((destination,))(change)
+    connect(destination).send(_delivery(news, 1))
+    assert ehr.resources["Task/8"][-1]["status"] == after
+
+
 def test_the_news_leaves_in_turn_from_the_step_to_the_server(
     ehr: Any, connect: Connect, ports: Ports, order_factory: Make
 ) -> None:

@@ -26,7 +26,7 @@ from gateway.model.resource import Held
 from gateway.store import errands, inbox, orders, resources
 from tests.conftest import FakeClock
 
-EHR = Source(name="ehr", auth=(), base_url="https://ehr.example/fhir")
+EHR = Source(name="ehr", auth=(), base_url="https://ehr.example/fhir", fresh=timedelta(hours=1))
 PATIENCE = timedelta(minutes=5)
 
 
@@ -41,6 +41,11 @@ class Place:
         self.is_down = False
         self.asked: list[str] = []
 
+    def again(self, version: int) -> dict[str, Any]:
+        """A newer version of the order."""
+        meta = {"versionId": f"2{version}", "lastUpdated": self.clock().isoformat()}
+        return {**self.order, "meta": meta}
+
     def push(self, resource: dict[str, Any]) -> MessageId:
         inbound = Inbound(protocol=Protocol.FHIR, source="ehr", peer="", raw=json.dumps(resource).encode())
         return receive(self.ports, inbound, self._arriving, lambda _: b"").message_id
@@ -50,7 +55,13 @@ class Place:
             settle_received(self.ports, self.interpret)
 
     def interpret(self, message: Message | Inbound) -> Interpretation:
-        known = known_to(self.ports.database, "ehr", message.id if isinstance(message, Message) else None)
+        stored = message if isinstance(message, Message) else None
+        known = known_to(
+            self.ports.database,
+            "ehr",
+            stored.id if stored else None,
+            stale_before=EHR.stale_before(stored.received_at) if stored else None,
+        )
         return understand(message.raw, EHR, self.modules, known=known).interpretation
 
     def message(self, message_id: MessageId) -> Message:
@@ -62,7 +73,8 @@ class Place:
             return tuple(reversed(orders.newest(tx)))
 
     def _arriving(self, raw: bytes) -> Interpretation:
-        known, at = known_to(self.ports.database, "ehr"), self.clock()
+        at = self.clock()
+        known = known_to(self.ports.database, "ehr", stale_before=EHR.stale_before(at))
         return understand(raw, EHR, self.modules, known=known, at=at).interpretation
 
     def _run(self, errand: Errand) -> tuple[Held, ...]:
@@ -234,3 +246,47 @@ def test_patients_who_replace_each_other_are_nobody(place: Place) -> None:
     place.work()
     assert place.message(message_id).state is MessageState.HELD
     assert len(place.asked) == 2
+
+
+def test_what_is_held_too_long_is_read_again_before_it_is_used(place: Place) -> None:
+    """The patient was married meanwhile, and nobody told us."""
+    place.there["Patient/7"] = {**place.patient, "id": "7", "name": [{"family": "Before"}]}
+    place.order["subject"] = {"reference": "Patient/7"}
+    place.push(place.order)
+    place.work()
+    place.there["Patient/7"]["name"] = [{"family": "Afterwards"}]
+    place.clock.advance(seconds=1800)
+    soon = place.push(place.again(1))
+    assert place.message(soon).state is MessageState.MAPPED
+    place.clock.advance(seconds=3660)
+    later = place.push(place.again(2))
+    assert place.message(later).state is MessageState.RECEIVED
+    place.work()
+    assert [order.patient.name.partition("^")[0] for order in place.orders()] == ["Afterwards"]
+
+
+def test_what_cannot_be_read_again_stands_with_a_remark(place: Place) -> None:
+    place.there["Patient/7"] = {**place.patient, "id": "7"}
+    place.order["subject"] = {"reference": "Patient/7"}
+    place.push(place.order)
+    place.work()
+    place.clock.advance(seconds=3660)
+    place.is_down = True
+    place.push(place.again(1))
+    place.work()
+    place.clock.advance(seconds=360)
+    place.work()
+    [order] = place.orders()
+    assert order.state is State.SCHEDULED
+    assert any("as it was read before" in fault.text for fault in order.faults)
+
+
+def test_an_end_waits_for_nothing_that_is_held(place: Place) -> None:
+    place.there["Patient/7"] = {**place.patient, "id": "7"}
+    place.order["subject"] = {"reference": "Patient/7"}
+    place.push(place.order)
+    place.work()
+    place.clock.advance(seconds=3660)
+    place.is_down = True
+    place.push({**place.again(1), "status": "revoked"})
+    assert [order.state for order in place.orders()] == [State.CANCELLED]

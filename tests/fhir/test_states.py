@@ -9,13 +9,14 @@ import pytest
 from gateway.fhir.auth import Source
 from gateway.fhir.holding import known_to
 from gateway.fhir.interpret import understand
+from gateway.flow import step
 from gateway.flow.ports import Ports
 from gateway.flow.receive import receive
 from gateway.flow.release import cancel
 from gateway.mapping.registry import Modules
-from gateway.model.lifecycle import State
+from gateway.model.lifecycle import State, Step
 from gateway.model.message import Inbound, MessageState, Protocol
-from gateway.store import orders
+from gateway.store import audit, orders
 from tests.conftest import FakeClock
 
 SOURCE = Source(name="ehr")
@@ -141,6 +142,18 @@ def test_what_a_task_does_to_its_order(place: Place, said: dict[str, Any], state
     place.say()
     place.push(_task(**said))
     assert place.states() == [state]
+
+
+def test_a_cancellation_that_comes_too_late_is_on_record(place: Place) -> None:
+    place.say()
+    with place.ports.database.write() as tx:
+        [order] = orders.newest(tx)
+        step.take(tx, order, Step.START, actor="mpps:US1", evidence="", at=place.clock(), ports=place.ports)
+    place.push(_task(id="6", code={"coding": [{"code": "abort"}]}))
+    assert place.states() == [State.STARTED]
+    with place.ports.database.read() as tx:
+        actions = [event.action for event in audit.of_subject(tx, f"order:{order.id}")]
+    assert actions[-1] == "order.refuse"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ import logging
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from gateway.hl7.access import Access, read_network, read_subject
 from gateway.hl7.framing import End, frame
 from gateway.hl7.tls import Certificates
 from gateway.model.errors import Invalid
+from tests.authority import Authority, Owner, openssl
 
 Listen = Callable[..., Any]
 PATIENCE_S = 20.0
@@ -22,46 +22,6 @@ PATIENCE_S = 20.0
 pytestmark = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="the openssl command is not installed"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """A certificate and its key."""
-
-    certificate: Path
-    key: Path
-
-
-class Authority:
-    """Signs certificates, by the openssl command."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
-        self.itself = self._made(name, f"/CN={name}", "-x509", "-days", "2", suffix="pem")
-
-    def sign(self, name: str, subject: str) -> Owner:
-        """A certificate for this computer's loopback address and for a client alike."""
-        asked = self._made(name, subject, "-new", suffix="csr")
-        extension = self._folder / "extension.cnf"
-        extension.write_text("subjectAltName=IP:127.0.0.1\n")
-        signed = self._folder / f"{name}.pem"
-        _openssl(
-            "x509", "-req", "-in", asked.certificate, "-CA", self.itself.certificate, "-CAkey", self.itself.key,
-            "-CAcreateserial", "-days", "2", "-extfile", extension, "-out", signed,
-        )  # fmt: skip
-        return Owner(certificate=signed, key=asked.key)
-
-    def _made(self, name: str, subject: str, *how: str, suffix: str) -> Owner:
-        made = Owner(certificate=self._folder / f"{name}.{suffix}", key=self._folder / f"{name}.key")
-        _openssl(
-            "req", *how, "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-subj", subject, "-keyout", made.key, "-out", made.certificate,
-        )  # fmt: skip
-        return made
-
-
-def _openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +279,7 @@ def test_a_key_of_another_certificate_is_refused(keys: Keys, tmp_path: Path) -> 
 
 def test_a_key_with_a_password_is_refused_without_asking(keys: Keys, tmp_path: Path) -> None:
     locked = tmp_path / "locked.key"
-    _openssl("pkcs8", "-topk8", "-in", keys.server.key, "-out", locked, "-passout", "pass:secret")
+    openssl("pkcs8", "-topk8", "-in", keys.server.key, "-out", locked, "-passout", "pass:secret")
     with pytest.raises(Invalid, match="without a password"):
         Certificates(name="tls", certificate=keys.server.certificate, key=locked)
 
