@@ -3,6 +3,7 @@
 import logging
 import logging.config
 import warnings
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,16 @@ _SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]
+
+
+class RotatedFile(RotatingFileHandler):
+    """Rotates before the line after the one that passed the limit: the library would render every line twice."""
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - logging's name
+        """Whether the file is full."""
+        if self.stream is None:  # after a rotation
+            self.stream = self._open()
+        return self.maxBytes > 0 and self.stream.tell() >= self.maxBytes
 
 
 def configure(*, file: Path, level: str, max_bytes: int, kept_files: int) -> None:
@@ -32,7 +43,7 @@ def configure(*, file: Path, level: str, max_bytes: int, kept_files: int) -> Non
             "handlers": {
                 "terminal": {"class": "logging.StreamHandler", "formatter": "terminal"},
                 "file": {
-                    "class": "logging.handlers.RotatingFileHandler",
+                    "class": "gateway.logs.RotatedFile",
                     "formatter": "json",
                     "filename": str(file),
                     "maxBytes": max_bytes,

@@ -29,6 +29,19 @@ class _Group:
     error: BaseException | None = None
 
 
+@contextmanager
+def _savepoint(connection: Connection) -> Iterator[None]:
+    """What is done here is taken back on an error. SQLAlchemy's own compiles its statement anew each time."""
+    connection.exec_driver_sql("SAVEPOINT turn")
+    try:
+        yield
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK TO turn")
+        connection.exec_driver_sql("RELEASE turn")
+        raise
+    connection.exec_driver_sql("RELEASE turn")
+
+
 class SharedCommit:
     """The one writing connection of a SQLite database."""
 
@@ -54,7 +67,7 @@ class SharedCommit:
             group = self._group
             try:
                 connection = self._begun(group)
-                with connection.begin_nested():
+                with _savepoint(connection):
                     yield connection
             finally:
                 self._go_on(group)
