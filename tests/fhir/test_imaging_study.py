@@ -261,6 +261,19 @@ def test_two_visits_are_none(single: Study, order: Order) -> None:
     assert "encounter" not in render(single, (one, other))
 
 
+def test_a_visit_of_the_servers_own_is_named_by_its_address(single: Study, order: Order) -> None:
+    attributes = {**order.attributes, "AdmissionID": "V77"}
+    ours = replace(order, attributes=attributes, encounter="Encounter/3")
+    visit = render(single, (ours,))["encounter"]
+    assert (visit["reference"], visit["identifier"]["value"]) == ("Encounter/3", "V77")
+    elsewhere = replace(ours, source="ris")
+    assert "reference" not in render(single, (elsewhere,))["encounter"]
+    another = replace(ours, encounter="Encounter/4")
+    assert "reference" not in render(single, (ours, another))["encounter"]
+    made_here = replace(ours, encounter="Encounter/gw-1")
+    assert "reference" not in render(single, (made_here,))["encounter"]
+
+
 def test_a_series_tells_what_was_examined_by_whom_and_when(single: Study) -> None:
     facts = SeriesFacts(
         date="20260623", time="103020.5", zone_offset="", body_part="Thyroid ", laterality="R",

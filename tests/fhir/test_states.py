@@ -144,6 +144,13 @@ def test_what_a_task_does_to_its_order(place: Place, said: dict[str, Any], state
     assert place.states() == [state]
 
 
+def test_the_visit_is_kept_with_the_order(place: Place) -> None:
+    place.say(encounter={"reference": "Encounter/3"})
+    place.say(encounter={"display": "the same"})
+    with place.ports.database.read() as tx:
+        assert [order.encounter for order in orders.newest(tx)] == ["Encounter/3"]
+
+
 def test_a_cancellation_that_comes_too_late_is_on_record(place: Place) -> None:
     place.say()
     with place.ports.database.write() as tx:
