@@ -64,6 +64,7 @@ from gateway.hl7.inbound import receiver
 from gateway.hl7.listener import Listener
 from gateway.http_port import open_port
 from gateway.imaging.worker import PictureWorker
+from gateway.loop import run_until_stopped
 from gateway.mapping.registry import Modules
 from gateway.mapping.replay import Readable
 from gateway.mapping.watch import Watch
@@ -115,7 +116,9 @@ class Gateway:
         self._lines = Lines(self._told)
         self._watcher = Watcher(self.ports, feeds(settings), limits(settings))
         self._loop = asyncio.new_event_loop()
-        self._loop_thread = threading.Thread(target=self._run_loop, name="edges", daemon=True)
+        self._loop_thread = threading.Thread(
+            target=run_until_stopped, args=(self._loop,), name="edges", daemon=True
+        )
         self._stopping = threading.Event()
         self._rework = rework(settings, lambda: self.modules, self.ports.database)
         self._arrived = threading.Event()  # a message was kept that waits to be mapped
@@ -362,10 +365,6 @@ class Gateway:
             except Exception:
                 log.exception("worker.failed", extra={"worker": name})
             self._stopping.wait(pause_s)
-
-    def _run_loop(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
 
     def _await(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_STOP_S)

@@ -7,7 +7,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from gateway.model.errors import Unavailable
 from gateway.model.user import Permission, User
 from gateway.web.site import Site, Visit, render
-from gateway.web.standing import mapping_findings, part_findings, standing_findings, worst_first
+from gateway.web.standing import (
+    mapping_findings,
+    part_findings,
+    standing_findings,
+    warning_findings,
+    worst_first,
+)
 
 _PAGES = {"/messages": Permission.VIEW_MESSAGES, "/deliveries": Permission.VIEW_MESSAGES}
 
@@ -40,6 +46,8 @@ def show(site: Site, visit: Visit) -> Response:
         findings += standing_findings(now, site.ports.zone)
     if site.mappings is not None:
         findings += mapping_findings(site.mappings.active)
+    told = frozenset(site.mappings.active.faults) if site.mappings is not None else frozenset()
+    findings += warning_findings(warning for warning in site.warnings() if warning not in told)
 
     def may_follow(link: str) -> bool:
         return visit.person.may(_PAGES.get(link.partition("?")[0], Permission.MANAGE_MAPPINGS))

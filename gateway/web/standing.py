@@ -60,6 +60,19 @@ def mapping_findings(modules: Modules) -> Iterator[Finding]:
         yield Finding(tone="warn", what="A mapping module", text=warning, advice=advice, link="/mappings")
 
 
+def warning_findings(warnings: Iterable[str]) -> Iterator[Finding]:
+    """What other systems and the settings leave to be mended while everything goes on working."""
+    for warning in warnings:
+        what, _, text = warning.partition(": ")
+        named = text and " " not in what  # "fhir.sources.ehr": the setting that it is about
+        yield Finding(
+            tone="warn",
+            what=what if named else "To be mended",
+            text=text if named else warning,
+            advice="The rest goes on working. Whoever looks after the gateway should see to it.",
+        )
+
+
 def standing_findings(now: Standing, zone: ZoneInfo) -> Iterator[Finding]:
     """What the watch found, the worst first."""
     for feed in now.feeds:

@@ -87,6 +87,22 @@ async def test_the_health_page_says_that_all_is_well(
     assert 'href="/health"' in dashboard.text
 
 
+async def test_what_is_to_be_mended_is_not_all_well(
+    watched: Callable[..., Starlette],
+    order_factory: Callable[..., Order],
+    token: Callable[[Role], str],
+    trouble: "Trouble",
+) -> None:
+    order_factory()
+    trouble.warnings += ["fhir.sources.ehr: somebody pushes without the right proof", "a clock is wrong"]
+    async with client(watched(), token(Role.RECEPTION)) as reception:
+        findings = (await reception.get("/health")).text.partition('id="findings"')[2]
+    assert "All is well" not in findings
+    assert "2 things need attention" in findings
+    for words in ("fhir.sources.ehr</span>", "somebody pushes without the right proof", "a clock is wrong"):
+        assert words in findings
+
+
 async def test_the_health_page_says_what_is_wrong_and_what_to_do(
     watched: Callable[..., Starlette],
     ports: Ports,
