@@ -5,7 +5,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, literal_column, select, update
 
 from gateway.model.errors import NotFound
 from gateway.model.ids import MessageId
@@ -31,9 +31,11 @@ _SAME_NUMBER = and_(
 )
 _NUMBERED = select(messages.c.id).where(_SAME_NUMBER).limit(1)
 _NAMESAKE = select(messages).where(_SAME_NUMBER).order_by(messages.c.id.desc()).limit(1)
+# The index holds those that wait; a database takes it only where the statement itself says which they are.
+_IS_WAITING = messages.c.state == literal_column(f"'{MessageState.RECEIVED}'")
 _WAITING = (
     select(messages.c.id)
-    .where(messages.c.state == MessageState.RECEIVED, messages.c.source == bindparam("of_source"))
+    .where(_IS_WAITING, messages.c.source == bindparam("of_source"))
     .order_by(messages.c.id)
     .limit(1)
 )

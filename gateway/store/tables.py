@@ -79,6 +79,13 @@ Index(
     sqlite_where=messages.c.edited_from.is_not(None),
     postgresql_where=messages.c.edited_from.is_not(None),
 )
+# Those that wait are few; found by their source alone, every FHIR order would read the whole history of its sender.
+Index(
+    "ix_messages_waiting",
+    messages.c.source,
+    sqlite_where=messages.c.state == "received",
+    postgresql_where=messages.c.state == "received",
+)
 
 # What the further orders of a message are found by; those of the first one stand in its own row.
 message_terms = Table(

@@ -105,8 +105,16 @@ def _requests() -> None:
     op.add_column("messages", sa.Column("request", sa.Text(), server_default="", nullable=False))
 
 
+def _waiting() -> None:
+    is_waiting = sa.text("state = 'received'")
+    op.create_index(
+        "ix_messages_waiting", "messages", ["source"], sqlite_where=is_waiting, postgresql_where=is_waiting
+    )
+
+
 def upgrade() -> None:
     """Columns, tables and indexes."""
+    _waiting()
     _requests()
     _followed()
     _facts()
