@@ -323,12 +323,17 @@ def _print_welcome(gateway: Gateway, secret: str | None) -> None:
     page = here[0] if settings.http.bind in ("0.0.0.0", "::") else settings.http.bind
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("This computer", ", ".join(here))
-    table.add_row("Dashboard", f"http://{page}:{settings.http.port}/")
-    table.add_row(
-        "HL7 (MLLP)", ", ".join(f"port {one.port} ({name})" for name, one in settings.hl7.listeners.items())
+    listeners = ", ".join(f"port {one.port} ({name})" for name, one in settings.hl7.listeners.items())
+    title = settings.dicom.ae_title
+    served = (
+        ("http", "Dashboard", f"http://{page}:{settings.http.port}/"),
+        ("hl7", "HL7 (MLLP)", listeners),
+        ("dicom", "Worklist", f"port {settings.dicom.worklist_port}, AE title {title}"),
+        ("dicom", "Storage", f"port {settings.dicom.storage_port}, AE title {title}"),
     )
-    table.add_row("Worklist", f"port {settings.dicom.worklist_port}, AE title {settings.dicom.ae_title}")
-    table.add_row("Storage", f"port {settings.dicom.storage_port}, AE title {settings.dicom.ae_title}")
+    for service, what, where in served:
+        if service in gateway.only:
+            table.add_row(what, where)
     out.print(f"\n{settings.site.name} is running.\n", markup=False)
     out.print(table)
     if secret is not None:

@@ -1,6 +1,9 @@
 """The commands, as an operator types them, beside a running gateway."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -82,9 +85,6 @@ def test_the_modules_are_checked_and_their_examples_run(gateway: Any) -> None:
 
 
 def test_config_may_stand_before_the_verb_and_a_wrong_one_is_told(gateway: Any) -> None:
-    import subprocess
-    import sys
-
     def run(*words: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "gateway.cli", *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -125,6 +125,36 @@ def test_a_stop_signal_ends_it_cleanly_and_the_welcome_told_addresses_and_secret
     assert "Traceback" not in said
     secret = said.split("set-up secret: ")[1].split()[0]
     assert secret not in (gateway.config.parent / "gateway.log").read_text()
+
+
+def test_the_welcome_names_no_more_than_this_process_serves(gateway: Any) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        "serve",
+        "--only",
+        "workers",
+        "--config",
+        str(gateway.config),
+    ]
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command,
+        cwd=gateway.config.parent,
+        env=unbuffered,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as beside:
+        assert beside.stdout is not None
+        lines = iter(beside.stdout.readline, "")
+        assert any("This computer" in line for line in lines)
+        beside.terminate()
+        rest = "".join(lines)
+    assert beside.returncode == 0
+    for word in ("Dashboard", "HL7", "Worklist", "Storage"):
+        assert word not in rest
 
 
 def test_merged_patients_are_listed_and_taken_apart_again(gateway: Any, order: Callable[..., bytes]) -> None:
