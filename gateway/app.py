@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Self
@@ -147,11 +147,10 @@ class Gateway:
 
         Raises Unavailable or Invalid, with everything closed again, when one cannot be.
         """
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             self._start()
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
 
     def close(self) -> None:
         """Nothing new is taken, what is in hand is finished, every thread and process has ended."""

@@ -10,15 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Final
 
 from gateway.dicom.limits import Limits
+from gateway.model.network import Network, is_within
 from gateway.model.tally import Tally
 
 log = logging.getLogger(__name__)
-
-Network = IPv4Network | IPv6Network
 
 MAX_AE_TITLE: Final = 16  # Source: DICOM PS3.5 table 6.2-1, AE
 _REFUSALS = "refusals"
@@ -65,14 +64,7 @@ class Known:
 
     def is_at(self, address: str) -> bool:
         """Whether the address is one of its own."""
-        if not self.networks:
-            return True
-        try:
-            found = ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(found, "ipv4_mapped", None) or found
-        return any(mapped in network for network in self.networks)
+        return not self.networks or is_within(address, self.networks)
 
 
 def read_known(text: str) -> Known:

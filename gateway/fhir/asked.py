@@ -4,12 +4,11 @@ It is kept with the message, as "DELETE ServiceRequest/9", so that the message c
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from gateway.fhir.classify import entries_of, is_id, resource_of, text_at
+from gateway.fhir.literals import pointed
 from gateway.mapping.fhir_paths import Resource
 from gateway.model.errors import Malformed
 
@@ -91,19 +90,7 @@ def name_created(bundle: Resource, raw: bytes) -> Resource:
             names[text_at(entry, "fullUrl")] = f"{text_at(own, 'resourceType')}/{own['id']}"
     if entries == list(entries_of(bundle)):
         return bundle
-    return {**bundle, "entry": [_renamed(entry, names) for entry in entries]}
-
-
-def _renamed(tree: Any, names: Mapping[str, str]) -> Any:
-    """The tree with the references to those names replaced; its depth was bounded when it was read."""
-    if isinstance(tree, dict):
-        return {
-            key: names.get(value, value)
-            if key == "reference" and isinstance(value, str)
-            else _renamed(value, names)
-            for key, value in tree.items()
-        }
-    return [_renamed(value, names) for value in tree] if isinstance(tree, list) else tree
+    return {**bundle, "entry": [pointed(entry, names) for entry in entries]}
 
 
 def _own_name(raw: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.fhir.exact import encode_exact, read_exact
 from gateway.fhir.imaging_study import KIND, identifier_of
+from gateway.fhir.literals import references
 from gateway.model.delivery import Delivery
 from gateway.model.errors import Refused
 
@@ -56,31 +57,6 @@ def study_of(delivery: Delivery, entries: tuple[Entry, ...]) -> Entry:
     if found is None:
         raise Refused("the delivery tells of no study")
     return found
-
-
-def references(resource: Any) -> Iterator[str]:
-    """Every literal reference in it."""
-    if isinstance(resource, Mapping):
-        literal = resource.get("reference")
-        if isinstance(literal, str):
-            yield literal
-        for value in resource.values():
-            yield from references(value)
-    elif isinstance(resource, list):
-        for value in resource:
-            yield from references(value)
-
-
-def pointed(resource: Any, places: Mapping[str, str]) -> Any:
-    """A copy whose references say what the server calls things; `places` is by what the Bundle calls them."""
-    if isinstance(resource, Mapping):
-        return {
-            name: places.get(value, value)
-            if name == "reference" and isinstance(value, str)
-            else pointed(value, places)
-            for name, value in resource.items()
-        }
-    return [pointed(value, places) for value in resource] if isinstance(resource, list) else resource
 
 
 def without_patient(text: str, delivery: Delivery) -> str:

@@ -103,29 +103,24 @@ class _Edge:
 
     async def show(self, request: Request) -> Response:
         """A resource that is held of the source."""
-        source = self._source(request)
-        if source is None:
-            return _unknown()
-        if (refused := await run_in_threadpool(self._refused, source, request)) is not None:
-            return refused
+        admitted = await self._admitted(request)
+        if isinstance(admitted, Response):
+            return admitted
         kind, own_id = request.path_params["resource_type"], request.path_params["resource_id"]
-        return await run_in_threadpool(held_resources.show, self.ports.database, source.name, kind, own_id)
+        return await run_in_threadpool(
+            held_resources.show, self.ports.database, admitted.source.name, kind, own_id
+        )
 
     async def search(self, request: Request) -> Response:
         """The resources of a type that are held of the source."""
-        source = self._source(request)
-        if source is None:
-            return _unknown()
-        packed = await self._packed(source, request)
-        if isinstance(packed, Response):
-            return packed
-        read = await run_in_threadpool(self._opened, source, request, packed)
-        if isinstance(read, Response):
-            return read
-        asked = [*request.query_params.multi_items(), *parse_qsl(read.decode("utf-8", errors="replace"))]
+        admitted = await self._admitted(request)
+        if isinstance(admitted, Response):
+            return admitted
+        posted = parse_qsl(admitted.body.decode("utf-8", errors="replace"))
+        asked = [*request.query_params.multi_items(), *posted]
         kind = request.path_params["resource_type"]
         return await run_in_threadpool(
-            held_resources.search, self.ports.database, source.name, kind, asked, base=_base(request)
+            held_resources.search, self.ports.database, admitted.source.name, kind, asked, base=_base(request)
         )
 
     async def take(self, request: Request) -> Response:
@@ -152,6 +147,17 @@ class _Edge:
             base=_base(request),
         )
         return self._take(pushed, source)
+
+    async def _admitted(self, request: Request) -> "_Admitted | Response":
+        """A request of a sender who may push, which brings nothing; else why it is refused."""
+        source = self._source(request)
+        if source is None:
+            return _unknown()
+        packed = await self._packed(source, request)
+        if isinstance(packed, Response):
+            return packed
+        read = await run_in_threadpool(self._opened, source, request, packed)
+        return read if isinstance(read, Response) else _Admitted(source=source, body=read)
 
     async def _packed(self, source: Source, request: Request) -> bytes | Response:
         """The body as it came; else why it is refused."""
@@ -181,7 +187,7 @@ class _Edge:
         log.warning("fhir.too_large", extra={"source": source.name, "peer": _peer(request)})
         return refusal(413, "too-long", f"the body is longer than {self.max_bytes} bytes")
 
-    def _refused(self, source: Source, request: Request, body: bytes = b"") -> Response | None:
+    def _refused(self, source: Source, request: Request, body: bytes) -> Response | None:
         attempt = Attempt(
             headers={name.lower(): value for name, value in request.headers.items()},
             secret=request.path_params["source"].partition("~")[2],
@@ -240,6 +246,14 @@ class _Edge:
 
     def _source(self, request: Request) -> Source | None:
         return self.sources.get(request.path_params["source"].partition("~")[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Admitted:
+    """Who asks, and the body of the request."""
+
+    source: Source
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

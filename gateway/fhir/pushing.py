@@ -5,11 +5,11 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal, TypeAlias
 
 from gateway.fhir.issuer import Issuer
 from gateway.model.credential import Basic, Bearer, Header, is_proof
+from gateway.model.network import Network, is_within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +46,14 @@ class ClientCertificate:
 
     header: str
     fingerprints: frozenset[str]  # SHA-256 in hexadecimal, small letters without colons
-    proxies: tuple[IPv4Network | IPv6Network, ...]  # whose word counts
+    proxies: tuple[Network, ...]  # whose word counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
     """The networks that a sender calls from."""
 
-    networks: tuple[IPv4Network | IPv6Network, ...]
+    networks: tuple[Network, ...]
 
 
 Check: TypeAlias = Bearer | Basic | Header | Signature | PathSecret | ClientCertificate | Addresses | Issuer
@@ -80,9 +80,9 @@ def holds(check: Check, attempt: Attempt) -> bool:
 
 def _comes_from(check: ClientCertificate | Addresses, attempt: Attempt) -> bool:
     if isinstance(check, Addresses):
-        return _is_within(attempt.peer, check.networks)
+        return is_within(attempt.peer, check.networks)
     shown = attempt.headers.get(check.header.lower(), "").replace(":", "").strip().lower()
-    return _is_within(attempt.peer, check.proxies) and shown in check.fingerprints
+    return is_within(attempt.peer, check.proxies) and shown in check.fingerprints
 
 
 def _is_signed(check: Signature, attempt: Attempt) -> bool:
@@ -96,13 +96,3 @@ def _is_signed(check: Signature, attempt: Attempt) -> bool:
 
 def _is_same(given: str, expected: str) -> bool:
     return secrets.compare_digest(given.encode("latin-1", errors="replace"), expected.encode())
-
-
-def _is_within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    try:
-        known = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(known, IPv6Address) and known.ipv4_mapped is not None:
-        known = known.ipv4_mapped
-    return any(known in network for network in networks if network.version == known.version)

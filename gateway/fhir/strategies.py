@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from gateway.fhir.entries import Entry, pointed, read_entries, references, transaction_of
+from gateway.fhir.entries import Entry, read_entries, transaction_of
 from gateway.fhir.exact import encode_exact
 from gateway.fhir.exchange import Answer
+from gateway.fhir.literals import pointed, references
 from gateway.fhir.talk import Talk, if_match
 from gateway.fhir.verdict import CONFLICTS, GONE, judge, judge_fhir
 from gateway.model.delivery import Delivery

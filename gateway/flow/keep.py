@@ -1,5 +1,6 @@
 """Keep: a received object is filed, recorded and linked to its order; only then may it be acknowledged."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -81,7 +82,8 @@ def _set_aside(
     """The object stands aside for a person to look at: which of the two is right, no machine can say."""
     at = ports.clock()
     path = ports.files.keep_aside(written, received.sop_uid, stored.sha256)
-    try:
+    with ExitStack() as undo:
+        undo.callback(ports.files.discard, path)
         here = replace(stored, path=path)
         study_id = aside.add(tx, received.sop_uid, here, calling_ae=received.calling_ae, at=at)
         event = AuditEvent(
@@ -93,9 +95,7 @@ def _set_aside(
         )
         audit.record(tx, event)
         settling.wait()
-    except BaseException:
-        ports.files.discard(path)
-        raise
+        undo.pop_all()
 
 
 def _file(
@@ -108,7 +108,8 @@ def _file(
 ) -> None:
     at = ports.clock()
     path = ports.files.keep(written, received.study_uid, received.sop_uid)
-    try:
+    with ExitStack() as undo:
+        undo.callback(ports.files.discard, path)
         started = study_start(received, ports.zone)
         study_id = studies.add(tx, received, replace(stored, path=path), started, at)
         study = studies.head(tx, study_id)
@@ -117,9 +118,7 @@ def _file(
             _link(tx, study, received, at)
         _start(tx, ports, study_id, received, at)
         settling.wait()
-    except BaseException:
-        ports.files.discard(path)
-        raise
+        undo.pop_all()
 
 
 def study_start(received: Received, zone: ZoneInfo) -> datetime | None:

@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, TypeAlias
 
 from gateway.model.errors import Invalid
+from gateway.model.network import Network, is_within
 
-Network: TypeAlias = IPv4Network | IPv6Network
 Subject: TypeAlias = frozenset[tuple[str, str]]
 """Attributes that must all stand in a certificate's subject: ("commonName", "ris")."""
 
@@ -40,15 +40,7 @@ class Access:
 
     def admits_address(self, address: str) -> bool:
         """Whether a peer of that address may connect; what is no address may not."""
-        if not self.networks:
-            return True
-        try:
-            known = ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(known, IPv6Address) and known.ipv4_mapped is not None:
-            known = known.ipv4_mapped
-        return any(known in network for network in self.networks if network.version == known.version)
+        return not self.networks or is_within(address, self.networks)
 
     def admits_subject(self, certificate: Mapping[str, Any] | None) -> bool:
         """Whether the owner of a verified certificate, as `SSLSocket.getpeercert` tells it, may connect."""

@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from gateway.hl7 import charset
 from gateway.hl7.destination import Destination, Tls
@@ -45,11 +45,11 @@ class Line:
         the same control id.
         Raises Unavailable when there is no answer: it is then not known whether the message was taken.
         """
-        try:
-            return self._answered(raw, control_id)
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            answer = self._answered(raw, control_id)
+            undo.pop_all()
+        return answer
 
     def close(self) -> None:
         """The connection is closed, if there was one."""

@@ -266,12 +266,7 @@ def test_what_is_held_too_long_is_read_again_before_it_is_used(place: Place) -> 
 
 
 def test_what_cannot_be_read_again_stands_with_a_remark(place: Place) -> None:
-    place.there["Patient/7"] = {**place.patient, "id": "7"}
-    place.order["subject"] = {"reference": "Patient/7"}
-    place.push(place.order)
-    place.work()
-    place.clock.advance(seconds=3660)
-    place.is_down = True
+    _hold_too_long(place)
     place.push(place.again(1))
     place.work()
     place.clock.advance(seconds=360)
@@ -282,11 +277,16 @@ def test_what_cannot_be_read_again_stands_with_a_remark(place: Place) -> None:
 
 
 def test_an_end_waits_for_nothing_that_is_held(place: Place) -> None:
+    _hold_too_long(place)
+    place.push({**place.again(1), "status": "revoked"})
+    assert [order.state for order in place.orders()] == [State.CANCELLED]
+
+
+def _hold_too_long(place: Place) -> None:
+    """The patient was read so long ago that it is to be read again, and the server is down."""
     place.there["Patient/7"] = {**place.patient, "id": "7"}
     place.order["subject"] = {"reference": "Patient/7"}
     place.push(place.order)
     place.work()
     place.clock.advance(seconds=3660)
     place.is_down = True
-    place.push({**place.again(1), "status": "revoked"})
-    assert [order.state for order in place.orders()] == [State.CANCELLED]

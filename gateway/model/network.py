@@ -1,0 +1,21 @@
+"""Networks that a peer may call from."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TypeAlias
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+def is_within(address: str, networks: Iterable[Network]) -> bool:
+    """Whether the address lies in one of the networks; what is no address lies in none.
+
+    The zone of an IPv6 address does not count, and an IPv4 address may come as IPv6 writes it (RFC 4291 2.5.5.2).
+    """
+    try:
+        known = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(known, IPv6Address) and known.ipv4_mapped is not None:
+        known = known.ipv4_mapped
+    return any(known in network for network in networks)
