@@ -4,15 +4,16 @@ from sqlalchemy import insert, select
 
 from gateway.model.audit import AuditEvent
 from gateway.store.database import Tx
+from gateway.store.ready import Ready
 from gateway.store.tables import audit
 
-_RECORD = insert(audit).inline()
+_RECORD = Ready(insert(audit).inline())
 
 
 def record(tx: Tx, event: AuditEvent) -> None:
     """The event is part of the trail when the transaction commits."""
     row = {"actor": event.actor, "action": event.action, "subject": event.subject, "detail": event.detail}
-    tx.connection.execute(_RECORD, {"at": event.at, **row})
+    _RECORD.run(tx, {"at": event.at, **row})
 
 
 def of_subject(tx: Tx, subject: str) -> tuple[AuditEvent, ...]:

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, insert, select
 
 from gateway.store.database import Tx
+from gateway.store.ready import Ready
 from gateway.store.tables import changes
 
 KEPT = timedelta(hours=1)
 
-_NOTE = insert(changes).inline()
+_NOTE = Ready(insert(changes).inline())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Change:
 
 def note(tx: Tx, topic: str, ref: int, at: datetime) -> None:
     """The change is there for every page to see when the transaction commits."""
-    tx.connection.execute(_NOTE, {"topic": topic, "ref": ref, "at": at})
+    _NOTE.run(tx, {"topic": topic, "ref": ref, "at": at})
 
 
 def latest(tx: Tx) -> int:

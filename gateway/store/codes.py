@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from gateway.model.order import UnknownCode
 from gateway.store.database import Tx
+from gateway.store.ready import Ready
 from gateway.store.tables import unmapped_codes
 
 MOST = 500
@@ -23,13 +24,13 @@ _MINE = (
     & (unmapped_codes.c.table_name == bindparam("of_table"))
     & (unmapped_codes.c.code == bindparam("of_code"))
 )
-_AGAIN = (
+_AGAIN = Ready(
     update(unmapped_codes).where(_MINE).values(times=unmapped_codes.c.times + 1, last_at=bindparam("now"))
 )
-_HOW_MANY = (
+_HOW_MANY = Ready(
     select(func.count()).select_from(unmapped_codes).where(unmapped_codes.c.source == bindparam("of_source"))
 )
-_NEW = insert(unmapped_codes)
+_NEW = Ready(insert(unmapped_codes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +49,11 @@ def sighted(tx: Tx, source: str, unknown: Iterable[UnknownCode], at: datetime) -
     """The codes are on the list, each once. The caller holds the lock of the source."""
     for table, code in dict.fromkeys((one.table, _plain(one.code)) for one in unknown):
         mine = {"of_source": source, "of_table": table, "of_code": code}
-        if tx.connection.execute(_AGAIN, {**mine, "now": at}).rowcount:
+        if _AGAIN.run(tx, {**mine, "now": at}):
             continue
-        if tx.connection.execute(_HOW_MANY, {"of_source": source}).scalar_one() < MOST:
+        if _HOW_MANY.value(tx, {"of_source": source}) < MOST:
             row = {"source": source, "table_name": table, "code": code, "times": 1}
-            tx.connection.execute(_NEW, {**row, "first_at": at, "last_at": at})
+            _NEW.run(tx, {**row, "first_at": at, "last_at": at})
 
 
 def seen_since(tx: Tx, since: datetime) -> tuple[Sighting, ...]:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ class Tx:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-
-    @property
-    def is_alone(self) -> bool:
+        self.is_alone = connection.dialect.name == "sqlite"
         """Whether nobody else writes until this transaction ends, as with SQLite: then there is nothing to lock."""
-        return self.connection.dialect.name == "sqlite"
+
+    @cached_property
+    def driver(self) -> Any:
+        """SQLite's own connection, for statements that are ready (`store/ready.py`)."""
+        return self.connection.connection.driver_connection
 
     def lock(self, name: str) -> None:
         """Nobody else holds `name` until this transaction ends."""
@@ -149,13 +152,14 @@ def _begin_sqlite(connection: Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except (OperationalError, sqlite3.OperationalError) as error:
         raise Unavailable(f"the database does not answer: {_plain(error)}") from error
 
 
-def _plain(error: OperationalError) -> str:
+def _plain(error: OperationalError | sqlite3.OperationalError) -> str:
     """The driver's own sentence, without the statement and its parameters (they hold patient data)."""
-    return str(error.orig).splitlines()[0] if error.orig else type(error).__name__
+    said = error.orig if isinstance(error, OperationalError) else error
+    return str(said).splitlines()[0] if said and str(said) else type(error).__name__
 
 
 def _alembic() -> Config:

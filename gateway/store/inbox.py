@@ -13,6 +13,7 @@ from gateway.model.message import Inbound, Keys, Message, MessageState, Protocol
 from gateway.model.search import MAX_KEY, Found
 from gateway.store import changes
 from gateway.store.database import Tx
+from gateway.store.ready import Ready
 from gateway.store.tables import message_terms, messages
 
 PAGE = 200
@@ -22,25 +23,25 @@ _KEYS = tuple(field.name for field in fields(Keys))
 _INBOUND = tuple(field.name for field in fields(Inbound))
 
 # Built once: building a statement takes longer than running it.
-_ADD = insert(messages).returning(messages.c.id)
-_WRITE = update(messages).where(messages.c.id == bindparam("of_id"))
+_ADD = Ready(insert(messages).returning(messages.c.id))
+_WRITE = Ready(update(messages).where(messages.c.id == bindparam("of_id")))
 _SAME_NUMBER = and_(
     messages.c.control_id == bindparam("of_control_id"),
     messages.c.sender == bindparam("of_sender"),
     messages.c.source == bindparam("of_source"),
 )
-_NUMBERED = select(messages.c.id).where(_SAME_NUMBER).limit(1)
-_NAMESAKE = select(messages).where(_SAME_NUMBER).order_by(messages.c.id.desc()).limit(1)
+_NUMBERED = Ready(select(messages.c.id).where(_SAME_NUMBER).limit(1))
+_NAMESAKE = Ready(select(messages).where(_SAME_NUMBER).order_by(messages.c.id.desc()).limit(1))
 # The index holds those that wait; a database takes it only where the statement itself says which they are.
 _IS_WAITING = messages.c.state == literal_column(f"'{MessageState.RECEIVED}'")
-_WAITING = (
+_WAITING = Ready(
     select(messages.c.id)
     .where(_IS_WAITING, messages.c.source == bindparam("of_source"))
     .order_by(messages.c.id)
     .limit(1)
 )
-_ADD_TERMS = insert(message_terms)
-_TWIN = (
+_ADD_TERMS = Ready(insert(message_terms))
+_TWIN = Ready(
     select(messages)
     .where(_SAME_NUMBER, messages.c.sha256 == bindparam("of_sha256"))
     .order_by(messages.c.id)
@@ -76,7 +77,7 @@ def add(
         "warnings": "\n".join(warnings),
         "edited_from": edited_from,
     }
-    message_id = MessageId(tx.connection.execute(_ADD, values).scalar_one())
+    message_id = MessageId(_ADD.value(tx, values))
     _add_terms(tx, message_id, found)
     changes.note(tx, "message", message_id, at)
     return message_id
@@ -85,17 +86,17 @@ def add(
 def close(tx: Tx, message_id: MessageId, state: MessageState, reason: str, raw: bytes) -> None:
     """The message that was just kept has its first verdict, and what we answer to it is kept with it."""
     values = {"state": state, "reason": reason, "answer": raw}
-    tx.connection.execute(_WRITE, {"of_id": message_id, **values})
+    _WRITE.run(tx, {"of_id": message_id, **values})
 
 
 def answer(tx: Tx, message_id: MessageId, raw: bytes) -> None:
     """What we answer to the message is kept with it."""
-    tx.connection.execute(_WRITE, {"of_id": message_id, "answer": raw})
+    _WRITE.run(tx, {"of_id": message_id, "answer": raw})
 
 
 def settle(tx: Tx, message_id: MessageId, state: MessageState, reason: str, at: datetime) -> None:
     """The message is in another state, for a reason."""
-    tx.connection.execute(_WRITE, {"of_id": message_id, "state": state, "reason": reason})
+    _WRITE.run(tx, {"of_id": message_id, "state": state, "reason": reason})
     changes.note(tx, "message", message_id, at)
 
 
@@ -104,7 +105,7 @@ def describe(
 ) -> None:
     """Which mapping read the message last, and what it is found by since then."""
     values = {"module": module, "warnings": "\n".join(warnings), **_own(found)}
-    tx.connection.execute(_WRITE, {"of_id": message_id, **values})
+    _WRITE.run(tx, {"of_id": message_id, **values})
     tx.connection.execute(delete(message_terms).where(message_terms.c.message_id == message_id))
     _add_terms(tx, message_id, found)
 
@@ -113,18 +114,18 @@ def has_control_id(tx: Tx, source: str, keys: Keys) -> bool:
     """Whether a message of the same sender with the same control id came before; never where it has none."""
     if not keys.control_id:
         return False
-    return tx.connection.execute(_NUMBERED, _number(source, keys)).scalar_one_or_none() is not None
+    return _NUMBERED.value(tx, _number(source, keys)) is not None
 
 
 def twin(tx: Tx, source: str, keys: Keys, sha256: str) -> Message | None:
     """The message with the same sender, control id and bytes that came before, None when this is the first."""
-    row = tx.connection.execute(_TWIN, {**_number(source, keys), "of_sha256": sha256}).one_or_none()
+    row = _TWIN.row(tx, {**_number(source, keys), "of_sha256": sha256})
     return read_message(row) if row is not None else None
 
 
 def namesake(tx: Tx, source: str, keys: Keys) -> Message | None:
     """The newest message with the same sender and control id, None when this is the first."""
-    row = tx.connection.execute(_NAMESAKE, _number(source, keys)).one_or_none()
+    row = _NAMESAKE.row(tx, _number(source, keys))
     return read_message(row) if row is not None else None
 
 
@@ -153,7 +154,7 @@ def received(tx: Tx, limit: int = PAGE, *, apart_from: Collection[str] = ()) -> 
 
 def oldest_received(tx: Tx, source: str) -> MessageId | None:
     """The first message of the source that was kept and not yet mapped; None when all are mapped."""
-    found = tx.connection.execute(_WAITING, {"of_source": source}).scalar_one_or_none()
+    found = _WAITING.value(tx, {"of_source": source})
     return MessageId(found) if found is not None else None
 
 
@@ -215,4 +216,4 @@ def _add_terms(tx: Tx, message_id: MessageId, found: Found) -> None:
     terms = dict.fromkeys(term[:MAX_KEY] for term in (*found.numbers, *found.name_keys))
     if terms:
         rows = [{"message_id": message_id, "term": term} for term in terms]
-        tx.connection.execute(_ADD_TERMS, rows)
+        _ADD_TERMS.run_all(tx, rows)

@@ -18,6 +18,7 @@ from gateway.model.order import ModuleRef, Order, Provenance
 from gateway.store import changes
 from gateway.store.database import Tx
 from gateway.store.patients import read_patient
+from gateway.store.ready import Ready
 from gateway.store.rows import (
     Json,
     read_attributes,
@@ -33,11 +34,13 @@ _PATIENT = [patients.c[name].label(name) for name in ("patient_id", "issuer", "n
 _COLUMNS = [column for column in orders.c if column.name != "provenance"]
 
 _JOINED: "Select[Any]" = select(*_COLUMNS, *_PATIENT).join(patients, patients.c.id == orders.c.patient_row)
-_ADD = insert(orders).returning(orders.c.id)
-_NAME_STEP = update(orders).where(orders.c.id == bindparam("of_id"))
-_SAVE = update(orders).where(orders.c.id == bindparam("of_id"), orders.c.version == bindparam("of_version"))
-_SHOW = _JOINED.where(orders.c.id == bindparam("of_id"))
-_OF_STUDY = _JOINED.where(orders.c.study_uid == bindparam("of_uid")).order_by(orders.c.id)
+_ADD = Ready(insert(orders).returning(orders.c.id))
+_NAME_STEP = Ready(update(orders).where(orders.c.id == bindparam("of_id")))
+_SAVE = Ready(
+    update(orders).where(orders.c.id == bindparam("of_id"), orders.c.version == bindparam("of_version"))
+)
+_SHOW = Ready(_JOINED.where(orders.c.id == bindparam("of_id")))
+_OF_STUDY = Ready(_JOINED.where(orders.c.study_uid == bindparam("of_uid")).order_by(orders.c.id))
 
 
 def joined() -> "Select[Any]":
@@ -55,10 +58,10 @@ def add(tx: Tx, order: Order, local: tuple[str, str], provenance: Iterable[Prove
         "provenance": write_provenance(provenance),
         "created_at": order.created_at,
     }
-    order_id = OrderId(tx.connection.execute(_ADD, values).scalar_one())
+    order_id = OrderId(_ADD.value(tx, values))
     step_id = order.step_id or f"SPS{order_id}"
     if not order.step_id:
-        tx.connection.execute(_NAME_STEP, {"of_id": order_id, "step_id": step_id})
+        _NAME_STEP.run(tx, {"of_id": order_id, "step_id": step_id})
     changes.note(tx, "order", order_id, order.created_at)
     return replace(order, id=order_id, step_id=step_id)
 
@@ -74,7 +77,7 @@ def save(
     if provenance is not None:
         values["provenance"] = write_provenance(provenance)
     values |= {"version": order.version + 1, "of_id": order.id, "of_version": order.version}
-    if tx.connection.execute(_SAVE, values).rowcount != 1:
+    if _SAVE.run(tx, values) != 1:
         raise Conflict(f"order {order.id} was changed by someone else in the meantime: look at it again")
     changes.note(tx, "order", order.id, order.updated_at)
     return show(tx, order.id)
@@ -82,7 +85,7 @@ def save(
 
 def show(tx: Tx, order_id: OrderId) -> Order:
     """The order. Raises NotFound."""
-    row = tx.connection.execute(_SHOW, {"of_id": order_id}).one_or_none()
+    row = _SHOW.row(tx, {"of_id": order_id})
     if row is None:
         raise NotFound(f"order {order_id}: there is none with that number")
     return read_order(row)
@@ -105,7 +108,7 @@ def of_accession(tx: Tx, accession: str) -> tuple[Order, ...]:
 
 def of_study(tx: Tx, study_uid: Uid) -> tuple[Order, ...]:
     """Every order whose images belong to that study, oldest first."""
-    return tuple(read_order(row) for row in tx.connection.execute(_OF_STUDY, {"of_uid": study_uid}))
+    return tuple(read_order(row) for row in _OF_STUDY.rows(tx, {"of_uid": study_uid}))
 
 
 def of_message(tx: Tx, message_id: MessageId) -> tuple[Order, ...]:
@@ -125,7 +128,7 @@ def known_as(
     if not numbers:
         return ()
     query = _known_as(tuple(numbers), will_change=will_change)
-    return tuple(read_order(row) for row in tx.connection.execute(query, {"source": source, **numbers}))
+    return tuple(read_order(row) for row in query.rows(tx, {"source": source, **numbers}))
 
 
 def of_request(tx: Tx, source: str, service_request: str, *, will_change: bool = False) -> tuple[Order, ...]:
@@ -137,7 +140,7 @@ def of_request(tx: Tx, source: str, service_request: str, *, will_change: bool =
         return ()
     query = _of_request(will_change=will_change)
     asked = {"of_source": source, "of_request": service_request}
-    return tuple(read_order(row) for row in tx.connection.execute(query, asked))
+    return tuple(read_order(row) for row in query.rows(tx, asked))
 
 
 def of_patient(tx: Tx, patient_row: PatientRow, *, will_change: bool = False) -> tuple[Order, ...]:
@@ -229,21 +232,21 @@ def _values(order: Order, local: tuple[str, str] | None) -> dict[str, Any]:
 
 
 @cache
-def _known_as(names: tuple[str, ...], *, will_change: bool) -> "Select[Any]":
+def _known_as(names: tuple[str, ...], *, will_change: bool) -> Ready:
     """The orders of a source that carry one of the numbers with those names.
 
     Each number is looked up by itself: given them all at once, SQLite reads every order of the source.
     """
     source = orders.c.source == bindparam("source")
     each = (select(orders.c.id).where(source, orders.c[name] == bindparam(name)) for name in names)
-    return _in_order(_JOINED.where(orders.c.id.in_(union_all(*each))), will_change=will_change)
+    return Ready(_in_order(_JOINED.where(orders.c.id.in_(union_all(*each))), will_change=will_change))
 
 
 @cache
-def _of_request(*, will_change: bool) -> "Select[Any]":
+def _of_request(*, will_change: bool) -> Ready:
     asked_for = orders.c.service_request == bindparam("of_request")
     query = _JOINED.where(orders.c.source == bindparam("of_source"), asked_for)
-    return _in_order(query, will_change=will_change)
+    return Ready(_in_order(query, will_change=will_change))
 
 
 def _in_order(query: "Select[Any]", *, will_change: bool) -> "Select[Any]":

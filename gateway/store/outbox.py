@@ -12,6 +12,7 @@ from gateway.model.errors import Conflict, NotFound
 from gateway.model.ids import DeliveryId, OrderId
 from gateway.store import changes
 from gateway.store.database import Tx
+from gateway.store.ready import Ready
 from gateway.store.tables import deliveries
 
 
@@ -42,12 +43,12 @@ def _due() -> Select[Any]:
 
 _DUE_TO = _due().where(deliveries.c.destination == bindparam("to"))
 _DUE_BUT = _due().where(deliveries.c.destination.not_in(bindparam("apart", expanding=True)))
-_CLAIM = (
+_CLAIM = Ready(
     update(deliveries)
     .where(deliveries.c.id == bindparam("row"))
     .values(state=DeliveryState.SENDING, lease_until=bindparam("until"), attempts=bindparam("attempt"))
 )
-_SETTLE = (
+_SETTLE = Ready(
     update(deliveries)
     .where(
         deliveries.c.id == bindparam("row"),
@@ -62,7 +63,7 @@ _SETTLE = (
         delivered_at=bindparam("there_at"),
     )
 )
-_NEWER = (
+_NEWER = Ready(
     select(deliveries.c.id)
     .where(
         deliveries.c.destination == bindparam("to"),
@@ -125,7 +126,7 @@ def claim(
     claimed = [row for row in rows if firsts[row.destination, row.key, row.kind] is row]
     for row in claimed:
         values = {"row": row.id, "until": now + lease, "attempt": row.attempts + 1}
-        tx.connection.execute(_CLAIM, values)
+        _CLAIM.run(tx, values)
     return tuple(
         replace(_read(row), state=DeliveryState.SENDING, attempts=row.attempts + 1) for row in claimed
     )
@@ -155,7 +156,7 @@ def settle(
         "said": error,
         "there_at": at if state is DeliveryState.DELIVERED else None,
     }
-    tx.connection.execute(_SETTLE, values)
+    _SETTLE.run(tx, values)
     changes.note(tx, "delivery", claimed.id, at)
 
 
@@ -228,7 +229,7 @@ def _newer(tx: Tx, delivery: Delivery) -> bool:
         "of_key": delivery.key,
         "row": delivery.id,
     }
-    return tx.connection.execute(_NEWER, values).one_or_none() is not None
+    return _NEWER.row(tx, values) is not None
 
 
 def _read(row: Any) -> Delivery:

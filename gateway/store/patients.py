@@ -10,20 +10,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.model.ids import PatientRow
 from gateway.model.patient import Patient
 from gateway.store.database import Tx
+from gateway.store.ready import Ready
 from gateway.store.tables import patients
 
 # Built once: building a statement takes longer than running it.
 # The index holds those with an identifier; SQLite takes it only where the statement itself leaves out the others.
 _IDENTIFIED = patients.c.patient_id != literal_column("''")
-_NAMED = (
+_OF_ID = (
     select(patients).where(patients.c.patient_id == bindparam("named"), _IDENTIFIED).order_by(patients.c.id)
 )
-_OF_IDENTITY = _NAMED.where(patients.c.issuer == bindparam("of_issuer"))
-_OF_ROW = select(patients).where(patients.c.id == bindparam("of_row"))
-_WRITE = update(patients).where(patients.c.id == bindparam("of_row"))
+_NAMED = Ready(_OF_ID)
+_OF_IDENTITY = Ready(_OF_ID.where(patients.c.issuer == bindparam("of_issuer")))
+_OF_ROW = Ready(select(patients).where(patients.c.id == bindparam("of_row")))
+_WRITE = Ready(update(patients).where(patients.c.id == bindparam("of_row")))
 # Two transactions may find nobody at once; the second then waits for, and takes, the first one's row.
 _ADD = {
-    dialect: insert(patients).on_conflict_do_nothing().returning(patients.c.id)
+    dialect: Ready(insert(patients).on_conflict_do_nothing().returning(patients.c.id))
     for dialect, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
 }
 
@@ -48,7 +50,7 @@ def of_identity(tx: Tx, patient_id: str, issuer: str) -> Known | None:
     """The row of that identifier and issuer, merged or not; None when unknown, or without an identifier."""
     if not patient_id:
         return None
-    row = tx.connection.execute(_OF_IDENTITY, {"named": patient_id, "of_issuer": issuer}).one_or_none()
+    row = _OF_IDENTITY.row(tx, {"named": patient_id, "of_issuer": issuer})
     return _known(row) if row is not None else None
 
 
@@ -56,7 +58,7 @@ def named(tx: Tx, patient_id: str) -> tuple[Known, ...]:
     """The rows of that identifier, whoever issued it, oldest first."""
     if not patient_id:
         return ()
-    return tuple(_known(row) for row in tx.connection.execute(_NAMED, {"named": patient_id}))
+    return tuple(_known(row) for row in _NAMED.rows(tx, {"named": patient_id}))
 
 
 def survivor(tx: Tx, known: Known) -> Known:
@@ -70,7 +72,7 @@ def survivor(tx: Tx, known: Known) -> Known:
 
 def of_row(tx: Tx, patient_row: PatientRow) -> Known:
     """The patient of a row that is there."""
-    return _known(tx.connection.execute(_OF_ROW, {"of_row": patient_row}).one())
+    return _known(_OF_ROW.row(tx, {"of_row": patient_row}))
 
 
 def save(tx: Tx, patient: Patient, at: datetime, told_at: datetime | None = None) -> PatientRow:
@@ -88,7 +90,7 @@ def save(tx: Tx, patient: Patient, at: datetime, told_at: datetime | None = None
 def add(tx: Tx, patient: Patient, at: datetime, told_at: datetime | None = None) -> PatientRow:
     """The row of a patient who was not known; that of another transaction which found him unknown at the same time."""
     values = {**_columns(patient), "told_at": told_at, "created_at": at, "updated_at": at}
-    added = tx.connection.execute(_ADD[tx.connection.dialect.name], values).scalar_one_or_none()
+    added = _ADD[tx.connection.dialect.name].value(tx, values)
     if added is not None:
         return PatientRow(added)
     known = of_identity(tx, patient.patient_id, patient.issuer)
@@ -103,13 +105,13 @@ def write(
     newest = max((it for it in (known.told_at, told_at) if it is not None), default=None)
     if known.patient != patient or known.told_at != newest:
         values = {**_columns(patient), "told_at": newest, "updated_at": at}
-        tx.connection.execute(_WRITE, {"of_row": known.row, **values})
+        _WRITE.run(tx, {"of_row": known.row, **values})
     return known.row
 
 
 def merge_into(tx: Tx, patient_row: PatientRow, into: PatientRow | None, at: datetime) -> None:
     """The patient is from now on the one of row `into`; None: stands for himself again."""
-    tx.connection.execute(_WRITE, {"of_row": patient_row, "merged_into": into, "updated_at": at})
+    _WRITE.run(tx, {"of_row": patient_row, "merged_into": into, "updated_at": at})
 
 
 def read_patient(row: Any) -> Patient:

@@ -9,6 +9,7 @@ from gateway.model.resource import Held, is_older
 from gateway.store.database import Tx
 from gateway.store.fhir_tables import resource_identifiers as identifiers
 from gateway.store.fhir_tables import resources
+from gateway.store.ready import Ready
 
 PAGE = 50
 
@@ -23,12 +24,14 @@ _OWN_NAMES = and_(
     identifiers.c.type == bindparam("of_type"),
     identifiers.c.resource_id == bindparam("of_id"),
 )
-_ONE = select(resources).where(_MINE)
-_WRITE = update(resources).where(_MINE)
-_NAMES = select(identifiers.c.system, identifiers.c.value).where(_OWN_NAMES).order_by(identifiers.c.position)
-_FORGET_NAMES = delete(identifiers).where(_OWN_NAMES)
-_ADD = insert(resources)
-_ADD_NAMES = insert(identifiers)
+_ONE = Ready(select(resources).where(_MINE))
+_WRITE = Ready(update(resources).where(_MINE))
+_NAMES = Ready(
+    select(identifiers.c.system, identifiers.c.value).where(_OWN_NAMES).order_by(identifiers.c.position)
+)
+_FORGET_NAMES = Ready(delete(identifiers).where(_OWN_NAMES))
+_ADD = Ready(insert(resources))
+_ADD_NAMES = Ready(insert(identifiers))
 
 
 def save(tx: Tx, held: Held) -> bool:
@@ -51,9 +54,9 @@ def save(tx: Tx, held: Held) -> bool:
     }
     if known is None:
         key = {"source": held.source, "type": held.type, "resource_id": held.id}
-        tx.connection.execute(_ADD, {**key, **values})
+        _ADD.run(tx, {**key, **values})
     else:
-        tx.connection.execute(_WRITE, {**_key(held.source, held.type, held.id), **values})
+        _WRITE.run(tx, {**_key(held.source, held.type, held.id), **values})
     if known is None or known.identifiers != held.identifiers:
         _name(tx, held, is_new=known is None)
     return True
@@ -70,7 +73,7 @@ def _is_gone(held: Held, known: Held) -> bool:
 
 def of(tx: Tx, source: str, kind: str, resource_id: str) -> Held | None:
     """The resource with that id, deleted ones included; None when we hold none."""
-    row = tx.connection.execute(_ONE, _key(source, kind, resource_id)).one_or_none()
+    row = _ONE.row(tx, _key(source, kind, resource_id))
     return _read(tx, row) if row is not None else None
 
 
@@ -99,7 +102,7 @@ def find(
 
 def _name(tx: Tx, held: Held, *, is_new: bool) -> None:
     if not is_new:
-        tx.connection.execute(_FORGET_NAMES, _key(held.source, held.type, held.id))
+        _FORGET_NAMES.run(tx, _key(held.source, held.type, held.id))
     rows = [
         {
             "source": held.source,
@@ -112,7 +115,7 @@ def _name(tx: Tx, held: Held, *, is_new: bool) -> None:
         for position, (system, value) in enumerate(dict.fromkeys(held.identifiers))
     ]
     if rows:
-        tx.connection.execute(_ADD_NAMES, rows)
+        _ADD_NAMES.run_all(tx, rows)
 
 
 def _key(source: str, kind: str, resource_id: str) -> dict[str, str]:
@@ -120,7 +123,7 @@ def _key(source: str, kind: str, resource_id: str) -> dict[str, str]:
 
 
 def _read(tx: Tx, row: Any) -> Held:
-    names = tx.connection.execute(_NAMES, _key(row.source, row.type, row.resource_id))
+    names = _NAMES.rows(tx, _key(row.source, row.type, row.resource_id))
     return Held(
         source=row.source,
         type=row.type,

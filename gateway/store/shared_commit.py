@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -32,14 +33,15 @@ class _Group:
 @contextmanager
 def _savepoint(connection: Connection) -> Iterator[None]:
     """What is done here is taken back on an error. SQLAlchemy's own compiles its statement anew each time."""
-    connection.exec_driver_sql("SAVEPOINT turn")
+    driver: Any = connection.connection.driver_connection
+    driver.execute("SAVEPOINT turn")
     try:
         yield
     except BaseException:
-        connection.exec_driver_sql("ROLLBACK TO turn")
-        connection.exec_driver_sql("RELEASE turn")
+        driver.execute("ROLLBACK TO turn")
+        driver.execute("RELEASE turn")
         raise
-    connection.exec_driver_sql("RELEASE turn")
+    driver.execute("RELEASE turn")
 
 
 class SharedCommit:

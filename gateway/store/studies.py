@@ -13,21 +13,26 @@ from gateway.model.measurement import Code, Measurement
 from gateway.model.study import Instance, PictureState, Received, Series, Study, StudyState
 from gateway.store import changes, facts
 from gateway.store.database import Tx
+from gateway.store.ready import Ready
 from gateway.store.tables import instances, measurements, series, studies
 
 # Built once: building a statement takes longer than running it.
-_KNOWN = select(instances.c.path, instances.c.size, instances.c.sha256).where(
-    instances.c.sop_uid == bindparam("of_uid")
+_KNOWN = Ready(
+    select(instances.c.path, instances.c.size, instances.c.sha256).where(
+        instances.c.sop_uid == bindparam("of_uid")
+    )
 )
-_HEAD = select(studies).where(studies.c.id == bindparam("of_id"))
-_STUDY = select(studies.c.id).where(studies.c.study_uid == bindparam("of_uid"))
-_WRITE_STUDY = update(studies).where(studies.c.id == bindparam("of_id"))
-_ADD_STUDY = insert(studies).returning(studies.c.id)
-_SERIES = select(series.c.id).where(
-    series.c.study_row == bindparam("of_study"), series.c.series_uid == bindparam("of_uid")
+_HEAD = Ready(select(studies).where(studies.c.id == bindparam("of_id")))
+_STUDY = Ready(select(studies.c.id).where(studies.c.study_uid == bindparam("of_uid")))
+_WRITE_STUDY = Ready(update(studies).where(studies.c.id == bindparam("of_id")))
+_ADD_STUDY = Ready(insert(studies).returning(studies.c.id))
+_SERIES = Ready(
+    select(series.c.id).where(
+        series.c.study_row == bindparam("of_study"), series.c.series_uid == bindparam("of_uid")
+    )
 )
-_ADD_SERIES = insert(series).returning(series.c.id)
-_ADD_INSTANCE = insert(instances).inline()
+_ADD_SERIES = Ready(insert(series).returning(series.c.id))
+_ADD_INSTANCE = Ready(insert(instances).inline())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,7 @@ class StoredFile:
 
 def known(tx: Tx, sop_uid: Uid) -> StoredFile | None:
     """The file of the instance with that UID, None when it is new."""
-    row = tx.connection.execute(_KNOWN, {"of_uid": sop_uid}).one_or_none()
+    row = _KNOWN.row(tx, {"of_uid": sop_uid})
     return StoredFile(path=row.path, size=row.size, sha256=row.sha256) if row is not None else None
 
 
@@ -63,7 +68,7 @@ def add(tx: Tx, received: Received, stored: StoredFile, started: datetime | None
         "received_at": at,
         "title": received.title,
     }
-    tx.connection.execute(_ADD_INSTANCE, values)
+    _ADD_INSTANCE.run(tx, values)
     changes.note(tx, "study", study_id, at)
     return study_id
 
@@ -137,7 +142,7 @@ def show(tx: Tx, study_id: StudyId) -> Study:
 
 def head(tx: Tx, study_id: StudyId) -> Study:
     """The study without its series and measurements, however many it has. The study must be there."""
-    row = tx.connection.execute(_HEAD, {"of_id": study_id}).one()
+    row = _HEAD.row(tx, {"of_id": study_id})
     return _read_study(row, [], [])
 
 
@@ -179,10 +184,10 @@ def instance(tx: Tx, instance_id: InstanceId) -> Instance:
 
 
 def _study(tx: Tx, received: Received, started: datetime | None, at: datetime) -> StudyId:
-    found: int | None = tx.connection.execute(_STUDY, {"of_uid": received.study_uid}).scalar_one_or_none()
+    found: int | None = _STUDY.value(tx, {"of_uid": received.study_uid})
     if found is not None:
         values = {"last_at": at, "state": StudyState.RECEIVING}
-        tx.connection.execute(_WRITE_STUDY, {"of_id": found, **values})
+        _WRITE_STUDY.run(tx, {"of_id": found, **values})
         return StudyId(found)
     new = {
         "study_uid": received.study_uid,
@@ -202,12 +207,12 @@ def _study(tx: Tx, received: Received, started: datetime | None, at: datetime) -
         "last_at": at,
         "facts": facts.plain(received.facts),
     }
-    return StudyId(tx.connection.execute(_ADD_STUDY, new).scalar_one())
+    return StudyId(_ADD_STUDY.value(tx, new))
 
 
 def _series(tx: Tx, study_id: StudyId, received: Received) -> SeriesId:
     same = {"of_study": study_id, "of_uid": received.series_uid}
-    found: int | None = tx.connection.execute(_SERIES, same).scalar_one_or_none()
+    found: int | None = _SERIES.value(tx, same)
     if found is not None:
         return SeriesId(found)
     new = {
@@ -218,7 +223,7 @@ def _series(tx: Tx, study_id: StudyId, received: Received) -> SeriesId:
         "description": received.series_description,
         "facts": facts.plain(received.series_facts),
     }
-    return SeriesId(tx.connection.execute(_ADD_SERIES, new).scalar_one())
+    return SeriesId(_ADD_SERIES.value(tx, new))
 
 
 def _read(tx: Tx, condition: Any) -> tuple[Study, ...]:

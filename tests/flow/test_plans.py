@@ -34,6 +34,7 @@ from gateway.model.performed import Begun, Letter, PerformedState, Scheduled, To
 from gateway.model.study import Received
 from gateway.store import outbox
 from gateway.store.database import Database
+from gateway.store.ready import Form, Values
 from gateway.store.tables import metadata
 
 HISTORY = 3000
@@ -88,16 +89,24 @@ def _fill(ports: Ports) -> None:
 
 @contextmanager
 def _statements() -> Iterator[list[tuple[str, Any]]]:
-    """What any engine executes meanwhile."""
+    """What any engine executes meanwhile, and what is handed to SQLite itself."""
     heard: list[tuple[str, Any]] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
         if statement.startswith(("SELECT", "UPDATE", "DELETE")) and not many:
             heard.append((statement, parameters))
 
+    def bound(form: Any, values: Values) -> list[Any]:
+        parameters = bind(form, values)
+        note(None, None, form.text, tuple(parameters), None, False)
+        return parameters
+
+    bind = Form.bound
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield heard
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Form, "bound", bound)
+            yield heard
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
