@@ -1,7 +1,7 @@
 """The database: opened, migrated, and entered one transaction at a time."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +64,30 @@ class Database:
             else:
                 with self._engine.begin() as connection:
                     yield Tx(connection)
+
+    @property
+    def shares_commits(self) -> bool:
+        """Whether writers wait for each other, and one thread that works `together` is quicker than several."""
+        return self._shared is not None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread writes inside is durable when this ends without an error; on SQLite, not before.
+
+        Raises Unavailable, at the end too: then nothing that was written inside may be believed to be durable.
+        """
+        if self._shared is None:
+            yield
+            return
+        with _translated(), self._shared.together():
+            yield
+
+    def once_durable(self, call: Callable[[], object]) -> None:
+        """It is called when what this thread wrote is durable: now, or at the end of `together`."""
+        if self._shared is None:
+            call()
+        else:
+            self._shared.once_durable(call)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
