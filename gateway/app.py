@@ -246,6 +246,7 @@ class Gateway:
                 bind=chosen.bind,
                 port=chosen.port,
                 receive=self._inlets[name],
+                database=self.ports.database,
                 max_bytes=chosen.max_megabytes * 1024 * 1024,
                 max_connections=chosen.max_connections,
                 frame_timeout_s=chosen.frame_timeout_seconds,

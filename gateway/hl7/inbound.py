@@ -104,7 +104,7 @@ class Inlet:
         exchange = _Exchange(self._ports, self._modules, self._rules, reading, manner, part.refusal)
         reply = exchange.reply(inbound)
         if self._rules.is_deferred:
-            self._arrived()
+            self._ports.database.once_durable(self._arrived)
         return reply
 
     def _note_batch(self, parts: tuple[Part, ...]) -> None:

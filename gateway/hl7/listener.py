@@ -4,21 +4,30 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
+from gateway.flow.lane import Lane
 from gateway.hl7.access import Access
 from gateway.hl7.answering import answers_in
 from gateway.hl7.entrance import Entrance
 from gateway.hl7.framing import MAX_BYTES, End, Frame, Framer, Noted, Oddity, frame
 from gateway.hl7.inbound import Receive
 from gateway.hl7.tls import Certificates
+from gateway.store.database import Database
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 64 * 1024
-_WORKERS = 8  # messages in hand at once, over all connections
 _MAX_CONNECTIONS = 100
 _LINGER_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A frame, and who sent it."""
+
+    message: Frame
+    peer: str
 
 
 class Listener:
@@ -31,6 +40,7 @@ class Listener:
         bind: str,
         port: int,
         receive: Receive,
+        database: Database,
         max_bytes: int = MAX_BYTES,
         max_connections: int = _MAX_CONNECTIONS,
         frame_timeout_s: float = 30.0,
@@ -38,7 +48,7 @@ class Listener:
         access: Access | None = None,
         certificates: Certificates | None = None,
     ) -> None:
-        """`receive` blocks and is called in threads of the listener's own. Port 0 takes a free one.
+        """`receive` blocks and is called in a lane of the listener's own, over `database`. Port 0 takes a free one.
 
         Without `access` everybody may connect; with `certificates` by TLS alone.
 
@@ -53,7 +63,7 @@ class Listener:
         self._max_connections = max_connections
         self._frame_timeout_s = frame_timeout_s
         self._connected = connected
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix=f"hl7-{name}")
+        self._lane: Lane[_Arrived, bytes] = Lane(f"hl7-{name}", database, self._received)
         self._entrance = Entrance(name=name, access=access, certificates=certificates)
         self._connections: set[asyncio.Task[None]] = set()
         self._resting: set[asyncio.Task[None]] = set()  # those that wait for bytes
@@ -76,7 +86,7 @@ class Listener:
         for task in tuple(self._resting):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
-        self._pool.shutdown()
+        self._lane.close()
         log.info("hl7.closed", extra={"listener": self._name})
 
     async def _accept(self, connection: socket.socket, peer: str) -> None:
@@ -160,8 +170,7 @@ class Listener:
         """The message is received and answered. A peer that left gets no answer; its message counts all the same."""
         if message.end is not End.WHOLE:
             log.warning("hl7.bad_frame", extra={"listener": self._name, "end": message.end})
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._pool, self._receive, message.payload, peer, message.end)
+        answer = await self._lane.take(_Arrived(message, peer))
         try:
             for one in answers_in(answer):
                 writer.write(frame(one))
@@ -169,6 +178,10 @@ class Listener:
                 await writer.drain()
         except ConnectionError:
             log.warning("hl7.answer_undelivered", extra={"listener": self._name})
+
+    def _received(self, arrived: _Arrived) -> bytes:
+        """Runs in the lane."""
+        return self._receive(arrived.message.payload, arrived.peer, arrived.message.end)
 
     def _note(self, noted: Noted) -> None:
         level = logging.WARNING if noted.oddity is Oddity.JUNK else logging.INFO

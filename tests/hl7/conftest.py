@@ -13,6 +13,7 @@ import pytest
 from gateway.hl7.framing import Frame, Framer
 from gateway.hl7.inbound import Receive
 from gateway.hl7.listener import Listener
+from gateway.store.database import Database
 
 PATIENCE_S = 20.0
 
@@ -79,12 +80,14 @@ Call = Callable[[int], Peer]
 
 
 @pytest.fixture
-def listen() -> Iterator[Listen]:
+def listen(database: Database) -> Iterator[Listen]:
     """Starts a listener for a `receive` on a free port; arguments are the Listener's."""
     with ExitStack() as stack:
 
         def start(receive: Receive, **options: Any) -> Running:
-            running = Running(Listener(name="ris", bind="127.0.0.1", port=0, receive=receive, **options))
+            running = Running(
+                Listener(name="ris", bind="127.0.0.1", port=0, receive=receive, database=database, **options)
+            )
             stack.callback(running.close)
             return running
 

@@ -1,0 +1,116 @@
+"""Lane: what comes from many senders at once, worked on in turn by a thread that commits for all of it together.
+
+SQLite has one writer, so that several threads would only wait for each other, and each for its own wake-up after the
+commit. With a database of many writers every lane has several threads, and each takes one thing at a time.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gateway.store.database import Database
+
+log = logging.getLogger(__name__)
+
+THREADS = 8
+"""So many things are in hand at once with a database of many writers."""
+
+MOST = 32
+"""So many share a commit at the most: the first must not wait for ever."""
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Task, Result]):
+    """A task and whoever waits for what comes of it."""
+
+    task: Task
+    asker: "asyncio.Future[Result]"
+    result: Result | None = None
+    error: Exception | None = None
+
+
+class Lane(Generic[Task, Result]):
+    """The way of the tasks of one door. For one event loop."""
+
+    def __init__(self, name: str, database: Database, work: Callable[[Task], Result]) -> None:
+        """`work` blocks, runs in a thread of the lane, and may run once more with a task whose commit failed."""
+        self._database = database
+        self._work = work
+        self._threads, self._most = (1, MOST) if database.shares_commits else (THREADS, 1)
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=name)
+        self._queue: deque[_Waiting[Task, Result]] = deque()
+        self._running = 0  # threads that work; counted by the loop alone
+
+    async def take(self, task: Task) -> Result:
+        """What came of the task; what was written for it is durable. Raises what `work` raises."""
+        loop = asyncio.get_running_loop()
+        waiting: _Waiting[Task, Result] = _Waiting(task, loop.create_future())
+        self._queue.append(waiting)
+        if self._running < self._threads:
+            self._running += 1
+            self._pool.submit(self._run, loop)
+        return await waiting.asker
+
+    def close(self) -> None:
+        """What was taken is done; nothing more may be."""
+        self._pool.shutdown()
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A thread, until nothing waits."""
+        is_over = False
+        while not is_over:
+            batch = self._next()
+            self._done_together(batch)
+            is_over = not self._queue
+            loop.call_soon_threadsafe(self._hand_out, loop, batch, is_over)
+
+    def _next(self) -> list[_Waiting[Task, Result]]:
+        batch: list[_Waiting[Task, Result]] = []
+        while self._queue and len(batch) < self._most:
+            try:
+                batch.append(self._queue.popleft())
+            except IndexError:  # another thread of the lane was quicker
+                break
+        return batch
+
+    def _done_together(self, batch: list[_Waiting[Task, Result]]) -> None:
+        """Each is done and durable. When their common commit failed, each is tried by itself and has its own end."""
+        try:
+            with self._database.together():
+                for waiting in batch:
+                    self._do(waiting)
+        except Exception as error:  # a thread begins here, and none may be left without an answer
+            log.warning("lane.commit_failed", extra={"reason": str(error), "tasks": len(batch)})
+            for waiting in batch:
+                self._do(waiting)
+
+    def _do(self, waiting: _Waiting[Task, Result]) -> None:
+        waiting.error = None
+        try:
+            waiting.result = self._work(waiting.task)
+        except Exception as error:  # it is the asker's
+            waiting.error = error
+
+    def _hand_out(
+        self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting[Task, Result]], is_over: bool
+    ) -> None:
+        """The askers have their results. Runs in the loop."""
+        for waiting in batch:
+            if waiting.asker.done():
+                continue  # whoever asked has left
+            if waiting.error is not None:
+                waiting.asker.set_exception(waiting.error)
+            else:
+                waiting.asker.set_result(waiting.result)  # type: ignore[arg-type]  # there is no error
+        if is_over:
+            self._running -= 1
+            if self._queue:  # it came while the thread went
+                self._running += 1
+                self._pool.submit(self._run, loop)
