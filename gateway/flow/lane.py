@@ -1,7 +1,8 @@
 """Lane: what comes from many senders at once, worked on in turn by a thread that commits for all of it together.
 
 SQLite has one writer, so that several threads would only wait for each other, and each for its own wake-up after the
-commit. With a database of many writers every lane has several threads, and each takes one thing at a time.
+commit: a second one begins only when what is in hand takes long. With a database of many writers there are several from
+the start, and each takes one thing at a time.
 """
 
 import asyncio
@@ -17,7 +18,10 @@ from gateway.store.database import Database
 log = logging.getLogger(__name__)
 
 THREADS = 8
-"""So many things are in hand at once with a database of many writers."""
+"""So many are there at the most."""
+
+LONG_S = 0.05
+"""What takes longer than this does not hold up what came after it."""
 
 MOST = 32
 """So many share a commit at the most: the first must not wait for ever."""
@@ -43,29 +47,48 @@ class Lane(Generic[Task, Result]):
         """`work` blocks, runs in a thread of the lane, and may run once more with a task whose commit failed."""
         self._database = database
         self._work = work
-        self._threads, self._most = (1, MOST) if database.shares_commits else (THREADS, 1)
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=name)
+        self._usual, self._most = (1, MOST) if database.shares_commits else (THREADS, 1)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
         self._queue: deque[_Waiting[Task, Result]] = deque()
         self._running = 0  # threads that work; counted by the loop alone
+        self._begun_at = 0.0  # when one of them took something in hand, by the clock of the loop
+        self._is_watched = False
 
     async def take(self, task: Task) -> Result:
         """What came of the task; what was written for it is durable. Raises what `work` raises."""
         loop = asyncio.get_running_loop()
         waiting: _Waiting[Task, Result] = _Waiting(task, loop.create_future())
         self._queue.append(waiting)
-        if self._running < self._threads:
-            self._running += 1
-            self._pool.submit(self._run, loop)
+        if self._running < self._usual:
+            self._start(loop)
         return await waiting.asker
 
     def close(self) -> None:
         """What was taken is done; nothing more may be."""
         self._pool.shutdown()
 
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._running += 1
+        self._begun_at = loop.time()
+        self._pool.submit(self._run, loop)
+        if not self._is_watched:
+            self._is_watched = True
+            loop.call_later(LONG_S, self._watch, loop)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Another thread begins when something waits and those that run take long. Runs in the loop."""
+        self._is_watched = self._running > 0
+        if self._is_watched:
+            loop.call_later(LONG_S, self._watch, loop)
+        is_stuck = loop.time() - self._begun_at >= LONG_S
+        if self._queue and is_stuck and self._running < THREADS:
+            self._start(loop)
+
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         """A thread, until nothing waits."""
         is_over = False
         while not is_over:
+            self._begun_at = loop.time()
             batch = self._next()
             self._done_together(batch)
             is_over = not self._queue
@@ -111,6 +134,5 @@ class Lane(Generic[Task, Result]):
                 waiting.asker.set_result(waiting.result)  # type: ignore[arg-type]  # there is no error
         if is_over:
             self._running -= 1
-            if self._queue:  # it came while the thread went
-                self._running += 1
-                self._pool.submit(self._run, loop)
+            if self._queue and self._running < self._usual:  # it came while the thread went
+                self._start(loop)

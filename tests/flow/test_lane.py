@@ -159,3 +159,28 @@ def test_whoever_has_left_disturbs_nobody(database: Database) -> None:
 
     assert asyncio.run(ask()) == "done"
     assert _refs(database) == [1, 2]  # what was brought counts all the same
+
+
+def test_what_takes_long_does_not_hold_up_what_comes_after_it(database: Database) -> None:
+    gate = threading.Event()
+
+    def work(task: int) -> str:
+        if task == 0:
+            gate.wait(20)
+        with database.write() as tx:
+            changes.note(tx, "order", task, AT)
+        return f"task {task}"
+
+    async def ask() -> list[str]:
+        lane = Lane("test", database, work)
+        slow = asyncio.ensure_future(lane.take(0))
+        await asyncio.sleep(0.01)
+        others = [await asyncio.wait_for(lane.take(task), 10) for task in (1, 2, 3)]
+        seen = _refs(database)
+        gate.set()
+        others.append(await asyncio.wait_for(slow, 10))
+        lane.close()
+        return [*others, str(seen)]
+
+    assert asyncio.run(ask()) == ["task 1", "task 2", "task 3", "task 0", "[1, 2, 3]"]
+    assert _refs(database) == [0, 1, 2, 3]
