@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from gateway.fhir.issuer import Issuer
 from gateway.fhir.pushing import Attempt, Way, holds
 from gateway.model.credential import Basic, Bearer, Credential, Header, challenge_for
 
@@ -26,6 +27,11 @@ class Source:
         ""  # the search that finds its orders: "ServiceRequest?category=..."; "" when none may be made
     )
     counts_events: bool = True  # whether it numbers its notifications as FHIR says
+
+    @property
+    def has_issuer(self) -> bool:
+        """Whether somebody else vouches for it, whose keys may have to be read first."""
+        return any(isinstance(proof, Issuer) for way in self.auth for proof in way)
 
     def stale_before(self, at: datetime) -> datetime | None:
         """What was read before that moment is too old for a message that came `at` that time; None: nothing is."""

@@ -24,6 +24,7 @@ from gateway.fhir.interpret import OUR_FAULT, Understood, not_understood, unders
 from gateway.fhir.outcome import encode
 from gateway.fhir.pushing import Attempt
 from gateway.fhir.responding import answer, refusal
+from gateway.flow.lane import Lane
 from gateway.flow.ports import Ports
 from gateway.flow.receive import Answered, receive
 from gateway.mapping.registry import Modules
@@ -57,7 +58,14 @@ def routes(
     max_bytes: int = MAX_BYTES,
 ) -> list[Route]:
     """The routes under /fhir. `modules` gives the mapping in use at each message; bodies are bounded by `max_bytes`."""
-    edge = _Edge(ports=ports, modules=modules, sources=sources, door=door or Door(ports), max_bytes=max_bytes)
+    edge = _Edge(
+        ports=ports,
+        modules=modules,
+        sources=sources,
+        door=door or Door(ports),
+        max_bytes=max_bytes,
+        lane=Lane("fhir", ports.database, lambda push: push()),
+    )
     base = "/fhir/{source}"
     return [
         Route(f"{base}/metadata", edge.show_capability, methods=["GET"]),
@@ -82,6 +90,7 @@ class _Edge:
     sources: Mapping[str, Source]
     door: Door
     max_bytes: int
+    lane: Lane[Callable[[], Response], Response]
 
     async def show_capability(self, request: Request) -> Response:
         """Open to all, as FHIR asks: it tells nothing about patients. Source: FHIR R4 http.html, capabilities."""
@@ -131,13 +140,20 @@ class _Edge:
         packed = await self._packed(source, request)
         if isinstance(packed, Response):
             return packed
-        return await run_in_threadpool(self._pushed, source, request, packed)
+        if not source.has_issuer:
+            return await self.lane.take(lambda: self._pushed(source, request, packed))
+        opened = await run_in_threadpool(self._opened, source, request, packed)
+        if isinstance(opened, Response):
+            return opened
+        return await self.lane.take(lambda: self._brought(source, request, opened))
 
     def _pushed(self, source: Source, request: Request, packed: bytes) -> Response:
-        """The answer to a push whose body has come."""
-        read = self._opened(source, request, packed)
-        if isinstance(read, Response):
-            return read
+        """The answer to a push whose body has come. Runs in the lane."""
+        opened = self._opened(source, request, packed)
+        return opened if isinstance(opened, Response) else self._brought(source, request, opened)
+
+    def _brought(self, source: Source, request: Request, read: bytes) -> Response:
+        """The answer to a push of a sender who may. Runs in the lane."""
         pushed = _Pushed(
             raw=read,
             peer=_peer(request),
@@ -197,7 +213,7 @@ class _Edge:
         return self.door.refused(source, attempt)
 
     def _take(self, pushed: "_Pushed", source: Source) -> Response:
-        """Runs in a thread of its own; nothing may escape it."""
+        """Nothing may escape it."""
         try:
             there = self._existing(pushed, source)
             if there is not None:
