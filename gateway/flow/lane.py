@@ -8,7 +8,7 @@ the start, and each takes one thing at a time.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -40,6 +40,13 @@ class _Waiting(Generic[Task, Result]):
     error: Exception | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A thread at work."""
+
+    begun_at: float  # when it last took a task in hand, by the clock of the loop
+
+
 class Lane(Generic[Task, Result]):
     """The way of the tasks of one door. For one event loop."""
 
@@ -50,8 +57,7 @@ class Lane(Generic[Task, Result]):
         self._usual, self._most = (1, MOST) if database.shares_commits else (THREADS, 1)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
         self._queue: deque[_Waiting[Task, Result]] = deque()
-        self._running = 0  # threads that work; counted by the loop alone
-        self._begun_at = 0.0  # when one of them took something in hand, by the clock of the loop
+        self._runs: list[_Run] = []  # changed by the loop alone
         self._is_watched = False
 
     async def take(self, task: Task) -> Result:
@@ -59,7 +65,7 @@ class Lane(Generic[Task, Result]):
         loop = asyncio.get_running_loop()
         waiting: _Waiting[Task, Result] = _Waiting(task, loop.create_future())
         self._queue.append(waiting)
-        if self._running < self._usual:
+        if len(self._runs) < self._usual:
             self._start(loop)
         return await waiting.asker
 
@@ -68,31 +74,35 @@ class Lane(Generic[Task, Result]):
         self._pool.shutdown()
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._running += 1
-        self._begun_at = loop.time()
-        self._pool.submit(self._run, loop)
+        run = _Run(begun_at=loop.time())
+        self._runs.append(run)
+        self._pool.submit(self._work_off, run, loop)
         if not self._is_watched:
             self._is_watched = True
             loop.call_later(LONG_S, self._watch, loop)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Another thread begins when something waits and those that run take long. Runs in the loop."""
-        self._is_watched = self._running > 0
+        self._is_watched = bool(self._runs)
         if self._is_watched:
             loop.call_later(LONG_S, self._watch, loop)
-        is_stuck = loop.time() - self._begun_at >= LONG_S
-        if self._queue and is_stuck and self._running < THREADS:
+        if self._queue and len(self._runs) < THREADS and not self._quick(self._runs, loop):
             self._start(loop)
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A thread, until nothing waits."""
+    @staticmethod
+    def _quick(runs: Iterable[_Run], loop: asyncio.AbstractEventLoop) -> int:
+        """How many of them take no long time over what they have in hand."""
+        return sum(loop.time() - run.begun_at < LONG_S for run in runs)
+
+    def _work_off(self, run: _Run, loop: asyncio.AbstractEventLoop) -> None:
+        """A thread, until nothing waits or others are quick enough without it."""
         is_over = False
         while not is_over:
-            self._begun_at = loop.time()
             batch = self._next()
-            self._done_together(batch)
-            is_over = not self._queue
-            loop.call_soon_threadsafe(self._hand_out, loop, batch, is_over)
+            self._done_together(batch, run, loop)
+            others = [other for other in tuple(self._runs) if other is not run]
+            is_over = not self._queue or self._quick(others, loop) >= self._usual
+            loop.call_soon_threadsafe(self._hand_out, loop, batch, run if is_over else None)
 
     def _next(self) -> list[_Waiting[Task, Result]]:
         batch: list[_Waiting[Task, Result]] = []
@@ -103,11 +113,14 @@ class Lane(Generic[Task, Result]):
                 break
         return batch
 
-    def _done_together(self, batch: list[_Waiting[Task, Result]]) -> None:
+    def _done_together(
+        self, batch: list[_Waiting[Task, Result]], run: _Run, loop: asyncio.AbstractEventLoop
+    ) -> None:
         """Each is done and durable. When their common commit failed, each is tried by itself and has its own end."""
         try:
             with self._database.together():
                 for waiting in batch:
+                    run.begun_at = loop.time()
                     self._do(waiting)
         except Exception as error:  # a thread begins here, and none may be left without an answer
             log.warning("lane.commit_failed", extra={"reason": str(error), "tasks": len(batch)})
@@ -122,9 +135,9 @@ class Lane(Generic[Task, Result]):
             waiting.error = error
 
     def _hand_out(
-        self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting[Task, Result]], is_over: bool
+        self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting[Task, Result]], over: _Run | None
     ) -> None:
-        """The askers have their results. Runs in the loop."""
+        """The askers have their results; the thread `over` has ended. Runs in the loop."""
         for waiting in batch:
             if waiting.asker.done():
                 continue  # whoever asked has left
@@ -132,7 +145,7 @@ class Lane(Generic[Task, Result]):
                 waiting.asker.set_exception(waiting.error)
             else:
                 waiting.asker.set_result(waiting.result)  # type: ignore[arg-type]  # there is no error
-        if is_over:
-            self._running -= 1
-            if self._queue and self._running < self._usual:  # it came while the thread went
+        if over is not None:
+            self._runs.remove(over)
+            if self._queue and len(self._runs) < self._usual:  # it came while the thread went
                 self._start(loop)

@@ -184,3 +184,31 @@ def test_what_takes_long_does_not_hold_up_what_comes_after_it(database: Database
 
     assert asyncio.run(ask()) == ["task 1", "task 2", "task 3", "task 0", "[1, 2, 3]"]
     assert _refs(database) == [0, 1, 2, 3]
+
+
+def test_a_thread_more_ends_when_it_is_no_longer_needed(database: Database) -> None:
+    if not database.shares_commits:
+        pytest.skip("PostgreSQL: there are several threads from the start")
+    gate = threading.Event()
+    seen: list[int] = []
+
+    def work(task: int) -> int:
+        if task == 0:
+            gate.wait(20)
+        time.sleep(0.001)
+        seen.append(threading.get_ident())
+        return task
+
+    async def ask() -> int:
+        lane = Lane("test", database, work)
+        tasks = [asyncio.ensure_future(lane.take(task)) for task in range(400)]
+        await asyncio.wait_for(tasks[-100], 10)  # a second thread has begun, as the first one is stuck
+        gate.set()
+        tasks += [asyncio.ensure_future(lane.take(task)) for task in range(400, 1000)]
+        found = await asyncio.wait_for(asyncio.gather(*tasks), 30)
+        lane.close()
+        return len(found)
+
+    assert asyncio.run(ask()) == 1000
+    assert len(set(seen)) == 2
+    assert len(set(seen[-300:])) == 1
