@@ -7,6 +7,7 @@ References are followed before a module looks: `resources: {patient: {reference:
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import fhirpathpy
@@ -16,7 +17,7 @@ from fhirpathpy.models import models
 from fhirpathpy.parser.generated.FHIRPathLexer import FHIRPathLexer
 from fhirpathpy.parser.generated.FHIRPathParser import FHIRPathParser
 
-from gateway.mapping.plain_paths import Odd, compile_plain, is_plain
+from gateway.mapping.plain_paths import Elements, Odd, compile_plain, is_plain
 from gateway.mapping.scope import Datum, Focus, Found, Scope, raw_of
 from gateway.model.order import Place
 
@@ -71,6 +72,7 @@ class FhirPath:
         return Place(path=self.text)
 
 
+@lru_cache(maxsize=4096)  # modules share most of their expressions, and all are read again when one changes
 def compile_fhirpath(text: str, known: frozenset[str], release: str = "R4") -> FhirPath:
     """The expression that `text` writes; `known` are the names it may use with a percent sign.
 
@@ -83,12 +85,12 @@ def compile_fhirpath(text: str, known: frozenset[str], release: str = "R4") -> F
             raise BadExpression(
                 f"'{text}': %{quoted or plain} is neither a resource nor a site value of this module"
             )
-    model = models["r5" if release == "R5" else "r4"]
+    model = "r5" if release == "R5" else "r4"
     try:
-        by_library = fhirpathpy.compile(text, model=model)
+        by_library = fhirpathpy.compile(text, model=models[model])
     except Exception:  # the parser raises whatever its grammar raises
         raise BadExpression(f"'{text}' is no FHIRPath expression") from None
-    plain = compile_plain(text, model)
+    plain = compile_plain(text, _elements(model))
     if plain is None:
         return FhirPath(text=text, evaluate=by_library)
 
@@ -100,6 +102,11 @@ def compile_fhirpath(text: str, known: frozenset[str], release: str = "R4") -> F
         return found if is_plain(found) else by_library(resource, variables)
 
     return FhirPath(text=text, evaluate=evaluate)
+
+
+@cache
+def _elements(model: str) -> Elements:
+    return Elements(models[model])
 
 
 class _FirstError(ErrorListener):  # type: ignore[misc]

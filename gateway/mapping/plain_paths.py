@@ -7,6 +7,7 @@ Source: FHIRPath N1 (2.0.0) 3, 5.1, 5.2, 6.1, 6.5.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -28,10 +29,38 @@ _WORDS = frozenset(
 _END = ("end", "")
 
 
-def compile_plain(text: str, model: Mapping[str, Any]) -> Read | None:
-    """The reader of a plain path by the elements of `model` (of fhirpathpy); None when the library must read it."""
+class Elements:
+    """The elements of a FHIR release by their names, from a model of fhirpathpy."""
+
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        self._choices: defaultdict[str, set[str]] = defaultdict(set)
+        self._types: defaultdict[str, set[str]] = defaultdict(set)
+        for path in model["choiceTypePaths"]:
+            holder, _, name = path.rpartition(".")
+            self._choices[name].add(holder)
+            self._note(holder, holder)
+        for table in ("path2Type", "pathsDefinedElsewhere"):
+            for path, kind in model[table].items():
+                self._note(path, kind)
+
+    def _note(self, path: str, kind: str) -> None:
+        within, _, name = path.rpartition(".")
+        if within:  # else it is a type of resource, which is part of none
+            self._types[name].add(kind)
+
+    def choices(self, name: str) -> frozenset[str]:
+        """The types and elements where it stands for elements such as `valueString`: the library knows for which."""
+        return frozenset(self._choices.get(name, ()))
+
+    def types(self, holder: str) -> frozenset[str]:
+        """What an element of that name may be, in any type: the name of its type, or its own path."""
+        return frozenset(self._types.get(holder, ()))
+
+
+def compile_plain(text: str, elements: Elements) -> Read | None:
+    """The reader of a plain path; None when the library must read it."""
     try:
-        parser = _Parser(tuple(_tokens(text)), model)
+        parser = _Parser(tuple(_tokens(text)), elements)
         read = parser.path()
         parser.take("end")
     except Odd:
@@ -60,9 +89,9 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
 class _Parser:
     """Recursive descent over the tokens. Raises Odd at whatever is not plain."""
 
-    def __init__(self, tokens: tuple[tuple[str, str], ...], model: Mapping[str, Any]) -> None:
+    def __init__(self, tokens: tuple[tuple[str, str], ...], elements: Elements) -> None:
         self._tokens = tokens
-        self._model = model
+        self._elements = elements
         self._at = 0
 
     def take(self, kind: str) -> str:
@@ -104,10 +133,10 @@ class _Parser:
 
     def _name(self, holder: str) -> tuple[str, Read]:
         name = self.take("name")
-        choices = _choices(name, self._model)
+        choices = self._elements.choices(name)
         if name in _WORDS or name == "length" or self._next_is("("):
             raise Odd
-        if holder and choices & _types(holder, self._model):
+        if choices & self._elements.types(holder):
             raise Odd
         return name, _step(name, frozenset() if holder else choices)
 
@@ -143,25 +172,6 @@ class _Parser:
             text = self.take("literal")
             return lambda _items, _variables: [text]
         return self.path(holder)
-
-
-def _choices(name: str, model: Mapping[str, Any]) -> frozenset[str]:
-    """The types and elements where `name` stands for elements such as `valueString`: the library knows for which."""
-    paths = (path.rpartition(".") for path in model["choiceTypePaths"])
-    return frozenset(parent for parent, _, part in paths if part == name)
-
-
-def _types(holder: str, model: Mapping[str, Any]) -> set[str]:
-    """What an element of that name may be, in any type: the name of its type, or its own path."""
-    tail = f".{holder}"
-    found: set[str] = set()
-    for table in ("path2Type", "pathsDefinedElsewhere"):
-        found.update(kind for path, kind in model[table].items() if path.endswith(tail))
-    for path in model["choiceTypePaths"]:
-        parent = path.rpartition(".")[0]
-        if parent.endswith(tail):
-            found.add(parent)
-    return found
 
 
 def _variable(name: str) -> Read:
