@@ -30,7 +30,8 @@ def split(raw: bytes) -> tuple[Part, ...]:
     The lines of the envelope belong to no message. A count in BTS-1 or FTS-1 that does not fit is a remark on each
     message it is about; an absent one is none.
     """
-    if not raw.removeprefix(_BOM).lstrip(_PADDING).startswith(_HEADS):
+    bare = raw.removeprefix(_BOM).lstrip(_PADDING)
+    if not bare.startswith(_HEADS) or (bare.startswith(b"MSH") and bare.count(b"MSH") == 1):
         return (Part(raw=raw),)
     lines = _lines(raw)
     messages = sum(line.name == b"MSH" for line in lines)
