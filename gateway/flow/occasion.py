@@ -87,10 +87,15 @@ class Occasion:
 def known_orders(
     occasion: Occasion, request: OrderRequest, touched: Iterable[OrderId] = ()
 ) -> tuple[Order, ...]:
-    """The orders that the request means, oldest first, without those in `touched`.
+    """The orders that the request means, oldest first, without those in `touched`; see `named_orders` and `meant`."""
+    return meant(named_orders(occasion, request), request, touched)
 
-    They are recognised by the sender's filler, placer or accession number and the step id; where the request has
-    none of these numbers, or the order had none yet, by its ServiceRequest.
+
+def named_orders(occasion: Occasion, request: OrderRequest) -> tuple[Order, ...]:
+    """The orders that carry a number of the request's, oldest first.
+
+    The numbers are the sender's filler, placer and accession number; where the request has none of them, or the order
+    had none yet, its ServiceRequest.
     """
     filler, placer, accession = numbers(request)
     if filler or placer or accession:
@@ -102,11 +107,16 @@ def known_orders(
             accession=accession,
             will_change=True,
         )
-        found = found or tuple(it for it in _of_request(occasion, request) if not _has_number(it))
-    else:
-        found = _of_request(occasion, request)
+        return found or tuple(it for it in _of_request(occasion, request) if not _has_number(it))
+    return _of_request(occasion, request)
+
+
+def meant(
+    named: Iterable[Order], request: OrderRequest, touched: Iterable[OrderId] = ()
+) -> tuple[Order, ...]:
+    """Those of `named_orders` that the request means, by the step id too; without those in `touched`."""
     without = frozenset(touched)
-    return tuple(order for order in found if order.id not in without and is_same(order, request))
+    return tuple(order for order in named if order.id not in without and is_same(order, request))
 
 
 def _of_request(occasion: Occasion, request: OrderRequest) -> tuple[Order, ...]:

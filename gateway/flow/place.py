@@ -13,6 +13,8 @@ from gateway.flow.merge import merge
 from gateway.flow.occasion import (
     Occasion,
     known_orders,
+    meant,
+    named_orders,
     names_order,
     names_step,
     numbers,
@@ -24,10 +26,11 @@ from gateway.flow.person import Person, lock_patients, person_of
 from gateway.flow.ports import Ports
 from gateway.flow.renew import update_patient
 from gateway.flow.schedule import read_start
-from gateway.model.ids import MergeId, MessageId, OrderId, PatientRow, Uid, is_uid
+from gateway.flow.study_uid import kept_study_uid, new_study_uid
+from gateway.model.ids import MergeId, MessageId, OrderId
 from gateway.model.lifecycle import FINAL, State, Step, is_allowed
 from gateway.model.order import WITHDRAWN, Action, Attributes, Fault, Order, OrderRequest, Severity, Value
-from gateway.store import orders, studies
+from gateway.store import orders
 from gateway.store.database import Tx
 
 _STEPS = {
@@ -115,20 +118,23 @@ def _placed(
     if occasion.is_overtaken(request):
         return ()
     occasion = occasion.of(request)
-    found = known_orders(occasion, request, touched) or earlier
+    named = named_orders(occasion, request)
+    found = meant(named, request, touched) or earlier
     if request.action in _APPOINTMENTS:
         return _appointed(occasion, request, found, touched, is_alone=is_alone)
     if request.action in _STEPS:
-        return _ended(occasion, request, found, is_alone=is_alone or request.module == WITHDRAWN)
-    return _told(occasion, request, found)
+        return _ended(occasion, request, found, named, is_alone=is_alone or request.module == WITHDRAWN)
+    return _told(occasion, request, found, named)
 
 
-def _told(occasion: Occasion, request: OrderRequest, found: tuple[Order, ...]) -> tuple[Order, ...]:
+def _told(
+    occasion: Occasion, request: OrderRequest, found: tuple[Order, ...], named: tuple[Order, ...]
+) -> tuple[Order, ...]:
     """The order that was made or changed; none when the message is older than what is stored of it."""
     if request.service_request:
         found = _open(found)
     if not found or is_asked_anew(occasion, request, found):
-        return (_create(occasion, request),)
+        return (_create(occasion, request, named),)
     return () if occasion.is_late(found[0]) else (_change(occasion, request, found[0]),)
 
 
@@ -155,12 +161,17 @@ def _appointed(
         return tuple(arrive(occasion, order) for order in open_ones)
     if request.action is Action.UNSCHEDULE:
         return tuple(unschedule(occasion, order) for order in open_ones if not occasion.is_late(order))
-    meant = open_ones if is_alone else open_ones[:1]
-    return tuple(_change(occasion, request, order) for order in meant if not occasion.is_late(order))
+    these = open_ones if is_alone else open_ones[:1]
+    return tuple(_change(occasion, request, order) for order in these if not occasion.is_late(order))
 
 
 def _ended(
-    occasion: Occasion, request: OrderRequest, found: tuple[Order, ...], *, is_alone: bool
+    occasion: Occasion,
+    request: OrderRequest,
+    found: tuple[Order, ...],
+    named: tuple[Order, ...],
+    *,
+    is_alone: bool,
 ) -> tuple[Order, ...]:
     """The orders that took the step asked for. One that names no step and stands alone is for every step."""
     wanted = _STEPS[request.action]
@@ -172,10 +183,10 @@ def _ended(
         # A mark for an end that overtook its order: the late order must not appear on a machine.
         gone = step.leads_to(wanted)
         has_mark = wanted in (Step.CANCEL, Step.DISCONTINUE) and any(numbers(request))
-        return (_create(occasion, request, gone),) if has_mark else ()
+        return (_create(occasion, request, named, gone),) if has_mark else ()
     open_ones = _open(found)
-    meant = open_ones if is_alone and not names_step(request) else open_ones[:1]
-    return tuple(_end(occasion, order, wanted) for order in meant if not _is_undone(occasion, order, wanted))
+    these = open_ones if is_alone and not names_step(request) else open_ones[:1]
+    return tuple(_end(occasion, order, wanted) for order in these if not _is_undone(occasion, order, wanted))
 
 
 def _is_undone(occasion: Occasion, order: Order, wanted: Step) -> bool:
@@ -207,7 +218,10 @@ def _open(found: tuple[Order, ...]) -> tuple[Order, ...]:
     return tuple(order for order in found if order.state not in FINAL) or found
 
 
-def _create(occasion: Occasion, request: OrderRequest, state: State | None = None) -> Order:
+def _create(
+    occasion: Occasion, request: OrderRequest, named: Iterable[Order], state: State | None = None
+) -> Order:
+    """A new order; `named` are those that carry one of its numbers."""
     attributes = _merged({}, request.attributes)
     start = read_start(attributes, occasion.ports.zone)
     person = person_of(occasion, request, attributes, None)
@@ -220,7 +234,7 @@ def _create(occasion: Occasion, request: OrderRequest, state: State | None = Non
             patient=person.patient,
             accession="", placer="", filler="", procedure_id="", step_id="", modality="", station="",
             description="", priority="", referring="", service_request="", subject="",
-            study_uid=_study_uid(occasion, person.attributes, person.row),
+            study_uid=new_study_uid(occasion, person.attributes, person.row, named),
             state=state or (State.HELD if held else State.SCHEDULED),
             start=start.instant,
             has_time=start.has_time,
@@ -267,7 +281,7 @@ def _change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
         known,
         patient=person.patient,
         patient_row=person.row,
-        study_uid=_kept_uid(occasion, known, person.attributes),
+        study_uid=kept_study_uid(occasion, known, person.attributes),
         start=start.instant,
         has_time=start.has_time,
         attributes=person.attributes,
@@ -340,31 +354,6 @@ def _contradictions(occasion: Occasion, request: OrderRequest, known: Order) -> 
             ),
         )
     return ()
-
-
-def _study_uid(occasion: Occasion, attributes: Attributes, patient_row: PatientRow) -> Uid:
-    """The sender's UID, else that of a sister step of the same requested procedure, else a fresh one."""
-    given = text_of(attributes, "StudyInstanceUID")
-    if is_uid(given):
-        return Uid(given)
-    accession, procedure = text_of(attributes, "AccessionNumber"), text_of(attributes, "RequestedProcedureID")
-    sisters = orders.known_as(occasion.tx, occasion.source, filler="", placer="", accession=accession)
-    for sister in sisters:
-        if sister.procedure_id == (procedure or sister.procedure_id) and _is_sister(sister, patient_row):
-            return sister.study_uid
-    return occasion.ports.new_uid()
-
-
-def _is_sister(order: Order, patient_row: PatientRow) -> bool:
-    return order.patient_row == patient_row and order.state not in FINAL
-
-
-def _kept_uid(occasion: Occasion, known: Order, attributes: Attributes) -> Uid:
-    """The order's UID; the sender's own replaces it only while nothing was stored under the old one."""
-    given = text_of(attributes, "StudyInstanceUID")
-    if not is_uid(given) or given == known.study_uid:
-        return known.study_uid
-    return known.study_uid if studies.of_uid(occasion.tx, known.study_uid) else Uid(given)
 
 
 def _filled(order: Order, request: OrderRequest) -> Order:
