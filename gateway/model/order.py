@@ -72,7 +72,9 @@ class Place:
         return f"line {self.line} {where}" if self.line else where
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    slots=True, kw_only=True
+)  # not frozen: some twenty are made for every order, and freezing doubles their cost
 class Provenance:
     """Where a value came from and what was done to it."""
 

@@ -1,5 +1,6 @@
 """The database: opened, migrated, and entered one transaction at a time."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
@@ -141,6 +143,7 @@ def _engine(url: str) -> Engine:
             pool_size=20,
             max_overflow=20,
             pool_pre_ping=parsed.get_backend_name() != "sqlite",
+            json_serializer=_json,
             hide_parameters=True,  # they hold patient data, and errors are logged
         )
     except (ArgumentError, NoSuchModuleError, ImportError, TypeError) as error:
@@ -153,6 +156,13 @@ def _engine(url: str) -> Engine:
     elif engine.dialect.name != "postgresql":
         raise Invalid("store.url: only sqlite and postgresql+psycopg are supported")
     return engine
+
+
+def _json(value: object) -> str:
+    try:
+        return to_json(value).decode()
+    except ValueError:  # half a character, which Python's own writes as an escape
+        return json.dumps(value)
 
 
 def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -83,8 +83,9 @@ class Form:
             raise NotImplementedError("the text of this statement changes with its values")
         self.text = str(compiled)
         own = compiled.construct_params(_check=False)
+        self._own = {name: own[name] for name in compiled.positiontup if name not in columns}
         self._binds = tuple(
-            (name, own[name], name in columns, _process(compiled.binds[name].type, dialect, "bind_processor"))
+            (name, _process(compiled.binds[name].type, dialect, "bind_processor"))
             for name in compiled.positiontup
         )
         found = getattr(statement, "exported_columns", ())
@@ -96,8 +97,8 @@ class Form:
 
     def bound(self, values: Values) -> list[Any]:
         """The values in the order of the statement, as the database stores them."""
-        found = ((values[name] if is_given else own, to) for name, own, is_given, to in self._binds)
-        return [value if to is None else to(value) for value, to in found]
+        given = {**self._own, **values} if self._own else values
+        return [given[name] if to is None else to(given[name]) for name, to in self._binds]
 
     def read(self, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The rows with their columns as attributes."""

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from gateway.model.order import Attributes, Fault, Place, Provenance, Severity, Value
 
 Json = Any
 
-_FAULT, _PROVENANCE, _PLACE = (
-    tuple((field.name, field.default) for field in fields(kind)) for kind in (Fault, Provenance, Place)
-)
+_FAULT, _PLACE = (tuple((field.name, field.default) for field in fields(kind)) for kind in (Fault, Place))
+# A trace is long, so that it is kept as bare values in this order; an older one has the names with them.
+_TRACED = ("keyword", "value", "raw", "steps", "at", "empty")
+_PLACED = tuple(field.name for field in fields(Place))
+_trace_of, _place_of = attrgetter(*_TRACED), attrgetter(*_PLACED)
 
 
 def write_attributes(attributes: Attributes) -> Json:
@@ -38,11 +41,17 @@ def read_faults(json: Iterable[Json]) -> tuple[Fault, ...]:
 
 def write_provenance(provenance: Iterable[Provenance]) -> Json:
     """JSON of the provenance; read back with `read_provenance`."""
-    return [_write(entry, _PROVENANCE) for entry in provenance]
+    return [
+        (*_trace_of(entry), _place_of(entry.place) if entry.place is not None else None)
+        for entry in provenance
+    ]
 
 
 def read_provenance(json: Iterable[Json]) -> tuple[Provenance, ...]:
     """The provenance that `write_provenance` wrote."""
+    named = (
+        row if isinstance(row, dict) else dict(zip((*_TRACED, "place"), row, strict=True)) for row in json
+    )
     return tuple(
         Provenance(
             **{
@@ -52,12 +61,12 @@ def read_provenance(json: Iterable[Json]) -> tuple[Provenance, ...]:
                 "empty": tuple(row.get("empty", ())),
             }
         )
-        for row in json
+        for row in named
     )
 
 
-def _write(thing: Fault | Provenance | Place, names: tuple[tuple[str, Any], ...]) -> Json:
-    """The fields of the thing but those that have their default: a trace is long, and mostly defaults."""
+def _write(thing: Fault | Place, names: tuple[tuple[str, Any], ...]) -> Json:
+    """The fields of the thing but those that have their default."""
     return {
         name: _write(value, _PLACE) if isinstance(value, Place) else value
         for name, default in names
@@ -74,4 +83,6 @@ def _read_value(json: Json) -> Value:
 
 
 def _read_place(json: Json) -> Place | None:
-    return Place(**json) if json is not None else None
+    if json is None:
+        return None
+    return Place(**json) if isinstance(json, dict) else Place(**dict(zip(_PLACED, json, strict=True)))

@@ -122,3 +122,12 @@ def test_a_driver_that_fails_is_unavailable_and_tells_no_value(tmp_path: Path) -
     assert "no such table: things" in str(failed.value)
     assert "DOE" not in str(failed.value)
     assert isinstance(failed.value.__cause__, sqlite3.OperationalError)
+
+
+def test_half_a_character_in_json_comes_back_as_it_was(each_database: Database) -> None:
+    row = {"name": "a", "json": ["\ud800", "日本", 1.5]}
+    with each_database.write() as tx:
+        _table(tx)
+        ADD.value(tx, row)
+        (read,) = OF_NAME.rows(tx, {"named": "a"})
+        assert read.json == row["json"]
