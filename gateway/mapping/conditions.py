@@ -19,7 +19,7 @@ class Equals:
 
     def holds(self, scope: Scope) -> bool:
         """Whether it is so."""
-        return any(text in self.values for text in texts_at(self.path, scope))
+        return not self.values.isdisjoint(texts_at(self.path, scope))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,11 @@ Condition: TypeAlias = Equals | Empty | Not | AnyOf | AllOf
 
 def texts_at(path: Path, scope: Scope) -> list[str]:
     """The texts that `path` finds, without blanks around them; elements with parts are passed over."""
-    data = (found.datum for found in path.read(scope))
+    data = [found.datum for found in path.read(scope)]
     return [
         datum.text.strip() if isinstance(datum, Piece) else datum.strip()
         for datum in data
-        if isinstance(datum, Piece | str)
+        if isinstance(datum, (Piece, str))
     ]
 
 

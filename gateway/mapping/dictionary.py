@@ -131,7 +131,7 @@ def _fault_in_form(vr: str, text: str) -> str:
     longest = LENGTHS.get(vr)
     if longest is not None and len(text) > longest:
         return f"is longer than the {longest} characters that {vr} allows"
-    if vr in _ONE_LINE and ("\\" in text or _CONTROL.search(text)):
+    if vr in _ONE_LINE and _breaks_a_line(text):
         return "holds a backslash or a control character"
     if vr in _MANY_LINES and _CONTROL_BUT_LINES.search(text):
         return "holds a control character"
@@ -145,7 +145,7 @@ def _fault_in_form(vr: str, text: str) -> str:
 
 def _fault_in_name(text: str) -> str:
     """Source: DICOM PS3.5 6.2.1."""
-    if "\\" in text or _CONTROL.search(text):
+    if _breaks_a_line(text):
         return "holds a backslash or a control character"
     groups = text.split("=")
     if len(groups) > 3 or any(group.count("^") > 4 for group in groups):
@@ -153,6 +153,11 @@ def _fault_in_name(text: str) -> str:
     return (
         "is longer than the 64 characters that PN allows" if any(len(group) > 64 for group in groups) else ""
     )
+
+
+def _breaks_a_line(text: str) -> bool:
+    """Whether it holds a backslash or a control character; what is printable, nearly every text, holds none."""
+    return "\\" in text or (not text.isprintable() and _CONTROL.search(text) is not None)
 
 
 def _fault_in_number(vr: str, text: str) -> str:

@@ -57,6 +57,9 @@ class Filling:
         known = len(self.run.unknown)
         for alternative in field.alternatives:
             found = read_found(alternative, self.run)
+            if not found and alternative.path is not None:  # most alternatives of most messages
+                empty.append(alternative.label)
+                continue
             try:
                 data = made_of(alternative, found, self.run)
                 if not data and found and all(hit.is_null for hit in found) and not self._within:

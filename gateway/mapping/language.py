@@ -305,8 +305,8 @@ def _table_step(table: Table, unmapped: str) -> Step:
 
     def apply(data: Data, run: Run) -> Data:
         day = day_of(run) if table.is_dated else None
-        made = (look_up(text_of(datum), day, run) for datum in data)
-        return tuple(text for text in made if text)
+        made = [look_up(text_of(datum), day, run) for datum in data]
+        return tuple([text for text in made if text])
 
     def look_up(text: str, day: date | None, run: Run) -> str:
         to = table.find(text, day) if text.strip() else ""

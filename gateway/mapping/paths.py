@@ -79,10 +79,8 @@ class Hl7Path:
         if not segments:
             return ()
         if self.is_plain:
-            segment, field = segments[0], self.field
-            if field >= len(segment.fields) or not segment.fields[field]:
-                return ()
-            found = self._read_one(scope, segment, 1, segment.repetitions(field)[0])
+            raw = segments[0].first(self.field)
+            found = self._read_one(scope, segments[0], 1, raw) if raw else None
             return (found,) if found else ()
         return tuple(self._read_several(scope, segments))
 

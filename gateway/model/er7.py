@@ -56,6 +56,14 @@ class Segment:
             return (text,)
         return tuple(text.split(self.delimiters.repetition)) if self.delimiters.repetition else (text,)
 
+    def first(self, number: int) -> str:
+        """The raw first repetition of field `number`; empty when absent."""
+        text = self.fields[number] if 0 < number < len(self.fields) else ""
+        mark = self.delimiters.repetition
+        if not mark or mark not in text or (self.name in _HEADERS and number <= 2):
+            return text
+        return text.partition(mark)[0]
+
     def value(self, number: int, component: int = 1, subcomponent: int = 1, *, repetition: int = 1) -> str:
         """The unescaped text at a place; empty when there is none. HL7's null comes back as `""` (two quotes)."""
         repetitions = self.repetitions(number)

@@ -57,8 +57,8 @@ def each_text(function: Callable[[str], str]) -> Apply:
     """Applies `function` to the text of every value; a blank result is dropped."""
 
     def apply(data: Data, run: Run) -> Data:
-        made = (function(text_of(datum)) for datum in data)
-        return tuple(text for text in made if text.strip())
+        made = [function(text_of(datum)) for datum in data]
+        return tuple([text for text in made if text.strip()])
 
     return apply
 
