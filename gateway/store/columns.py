@@ -63,7 +63,7 @@ class SortedText(PlainText):
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("an instant without a zone cannot be stored")
-    return value.astimezone(UTC)
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 def _sqlite_instant(value: datetime | None) -> str | None:

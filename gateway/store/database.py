@@ -171,6 +171,7 @@ def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        "temp_store=MEMORY",  # a message's savepoint keeps forty pages: in a file, each would be written once more
         f"busy_timeout={_BUSY_S * 1000}",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
