@@ -28,6 +28,7 @@ from gateway.hl7.over_http import Door
 from gateway.hl7.reading import Expected
 from gateway.hl7.tls import Certificates
 from gateway.mapping.registry import Modules
+from gateway.model.connection import read_subject
 from gateway.model.hours import read_hours
 from gateway.model.ids import uid_from_uuid
 from gateway.model.lifecycle import State
@@ -183,7 +184,7 @@ def hl7_access(chosen: Listener) -> hl7_entry.Access:
     """Who may connect to a listener."""
     return hl7_entry.Access(
         networks=tuple(hl7_entry.read_network(one) for one in chosen.allow),
-        subjects=tuple(hl7_entry.read_subject(one) for one in chosen.allow_subjects),
+        subjects=tuple(read_subject(one) for one in chosen.allow_subjects),
     )
 
 

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field
 
 from gateway.dicom.access import read_known
-from gateway.hl7.access import read_network, read_subject
+from gateway.hl7.access import read_network
 from gateway.hl7.charset import codec_of
+from gateway.model.connection import read_subject
 from gateway.model.errors import Invalid
 from gateway.model.hours import read_hours
 

@@ -1,34 +1,18 @@
 """Who may connect to a listener: by address, and by the subject of the client's certificate."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_network
-from typing import Any, TypeAlias
+from typing import Any
 
+from gateway.model.connection import Subject, subject_in
 from gateway.model.errors import Invalid
 from gateway.model.network import Network, is_within
 
-Subject: TypeAlias = frozenset[tuple[str, str]]
-"""Attributes that must all stand in a certificate's subject: ("commonName", "ris")."""
-
-_ATTRIBUTES = {
-    "CN": "commonName",
-    "C": "countryName",
-    "DC": "domainComponent",
-    "EMAILADDRESS": "emailAddress",
-    "L": "localityName",
-    "O": "organizationName",
-    "OU": "organizationalUnitName",
-    "SERIALNUMBER": "serialNumber",
-    "ST": "stateOrProvinceName",
-    "UID": "userId",
-}  # Source: RFC 4514 3, and the names that OpenSSL gives them
 TRIES = 10
 TRIES_WITHIN = timedelta(minutes=5)
 _MAX_ADDRESSES = 10_000
-_COMMA = re.compile(r"(?<!\\),")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +30,7 @@ class Access:
         """Whether the owner of a verified certificate, as `SSLSocket.getpeercert` tells it, may connect."""
         if not self.subjects:
             return True
-        names = (certificate or {}).get("subject", ())
-        owned = {(str(name), str(value)) for group in names for name, value in group}
+        owned = subject_in(certificate)
         return any(subject <= owned for subject in self.subjects)
 
 
@@ -57,20 +40,6 @@ def read_network(text: str) -> Network:
         return ip_network(text.strip(), strict=False)
     except ValueError:
         raise Invalid("not an address or network such as 192.0.2.7 or 10.0.0.0/8") from None
-
-
-def read_subject(text: str) -> Subject:
-    """The attributes in `text`, "CN=ris,O=Hospital"; a comma inside a value is written `\\,`. Raises Invalid."""
-    return frozenset(_attributes(_COMMA.split(text)))
-
-
-def _attributes(parts: Iterable[str]) -> Iterable[tuple[str, str]]:
-    for part in parts:
-        name, mark, value = part.replace("\\,", ",").partition("=")
-        known = _ATTRIBUTES.get(name.strip().upper())
-        if not mark or known is None or not value.strip():
-            raise Invalid(f"not a subject such as CN=ris,O=Hospital; known are {', '.join(_ATTRIBUTES)}")
-        yield known, value.strip()
 
 
 class Tries:

@@ -2,7 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.hl7.access import TRIES, TRIES_WITHIN, Access, Tries, read_network, read_subject
+from gateway.hl7.access import TRIES, TRIES_WITHIN, Access, Tries, read_network
+from gateway.model.connection import read_subject
 from gateway.model.errors import Invalid
 
 OWNED = {
