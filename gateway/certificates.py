@@ -3,10 +3,14 @@
 import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
+
+from cryptography import x509
 
 from gateway.model.errors import Invalid
 
@@ -30,30 +34,44 @@ class CertificateFiles:
     certificate: Path | None = None  # with its chain; None: a client that shows none
     key: Path | None = None
     authorities: Path | None = None
+    name: str = ""  # the key in the configuration, for messages
 
 
-def server_contexts(files: CertificateFiles) -> Callable[[], ssl.SSLContext]:
+def server_contexts(files: CertificateFiles, *, may_show_none: bool = False) -> Callable[[], ssl.SSLContext]:
     """A ready context for each connection that is accepted. Raises Invalid when the files cannot be used.
 
-    With `authorities`, whoever connects must show a certificate that one of them signed.
+    With `authorities`, whoever connects must show a certificate that one of them signed; with `may_show_none` none will
+    do as well, and another's will not.
     """
-    return _Renewed(files, ssl.PROTOCOL_TLS_SERVER)
+    return _Renewed(files, ssl.PROTOCOL_TLS_SERVER, ssl.CERT_OPTIONAL if may_show_none else ssl.CERT_REQUIRED)
 
 
 def client_contexts(files: CertificateFiles) -> Callable[[], ssl.SSLContext]:
     """A ready context for each connection that is made; the other side's name is checked. Raises Invalid."""
-    return _Renewed(files, ssl.PROTOCOL_TLS_CLIENT)
+    return _Renewed(files, ssl.PROTOCOL_TLS_CLIENT, ssl.CERT_REQUIRED)
+
+
+def expiry(file: Path) -> datetime:
+    """When the first certificate of the file ends, the chain's included. Raises Invalid when there is none in it."""
+    try:
+        found = x509.load_pem_x509_certificates(file.read_bytes())
+    except OSError as error:
+        raise Invalid(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise Invalid(f"{file}: no PEM certificate") from None
+    return min(one.not_valid_after_utc for one in found)
 
 
 class _Renewed:
     """The context of the files as they are; of the last ones that could be used when they cannot."""
 
-    def __init__(self, files: CertificateFiles, protocol: int) -> None:
+    def __init__(self, files: CertificateFiles, protocol: int, asks: ssl.VerifyMode) -> None:
         self._files = files
         self._protocol = protocol
+        self._asks = asks
         self._lock = threading.Lock()
         self._seen = _stamps(files)
-        self._context = _context(files, protocol)
+        self._context = _context(files, protocol, asks)
 
     def __call__(self) -> ssl.SSLContext:
         """The context for one connection."""
@@ -66,32 +84,44 @@ class _Renewed:
 
     def _renew(self) -> None:
         try:
-            self._context = _context(self._files, self._protocol)
+            self._context = _context(self._files, self._protocol, self._asks)
         except Invalid as error:
             log.error("certificate.unusable", extra={"reason": str(error)})
         else:
             log.info("certificate.renewed", extra={"file": str(self._files.certificate)})
 
 
-def _context(files: CertificateFiles, protocol: int) -> ssl.SSLContext:
+def _context(files: CertificateFiles, protocol: int, asks: ssl.VerifyMode) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(":".join(CIPHERS))
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    try:
-        if files.certificate is not None:
+    if files.certificate is not None:
+        with _usable(files, files.certificate, files.key):
             context.load_cert_chain(files.certificate, files.key, password=_no_password)
-        if files.authorities is not None:
+    if files.authorities is not None:
+        with _usable(files, files.authorities):
             context.load_verify_locations(files.authorities)
-            context.verify_mode = ssl.CERT_REQUIRED
-        elif protocol == ssl.PROTOCOL_TLS_CLIENT:
-            context.load_default_certs()
-    except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror or type(error).__name__
-        raise Invalid(
-            f"{files.certificate or files.authorities}: not a usable certificate: {reason}"
-        ) from None
+        context.verify_mode = asks
+    elif protocol == ssl.PROTOCOL_TLS_CLIENT:
+        context.load_default_certs()
     return context
+
+
+@contextmanager
+def _usable(files: CertificateFiles, *paths: Path | None) -> Iterator[None]:
+    """The files are read within. Raises Invalid, which says which could not be: the ssl module does not."""
+    prefix = f"{files.name}: " if files.name else ""
+    for path in filter(None, paths):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise Invalid(f"{prefix}{path} cannot be read: {error.strerror}") from None
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError: of the key's password
+        reason = getattr(error, "reason", None) or type(error).__name__
+        raise Invalid(f"{prefix}{paths[0]}: not a usable certificate: {reason}") from None
 
 
 def _no_password() -> str:

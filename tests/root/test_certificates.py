@@ -2,16 +2,17 @@
 
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from gateway.certificates import CertificateFiles, client_contexts, server_contexts
+from gateway.certificates import CertificateFiles, client_contexts, expiry, server_contexts
 from gateway.model.errors import Invalid
 
 
-def _make(folder: Path, name: str) -> None:
-    words = ["req", "-newkey", "rsa:2048", "-nodes", "-x509", "-days", "2", "-subj", f"/CN={name}"]
+def _make(folder: Path, name: str, days: int = 2) -> None:
+    words = ["req", "-newkey", "rsa:2048", "-nodes", "-x509", "-days", str(days), "-subj", f"/CN={name}"]
     files = ["-keyout", f"{name}.key", "-out", f"{name}.pem"]
     subprocess.run(["openssl", *words, *files], cwd=folder, check=True, capture_output=True)
 
@@ -50,5 +51,31 @@ def test_files_that_cannot_be_used_are_refused_at_the_start(folder: Path) -> Non
     (folder / "a.pem").write_text("no certificate", encoding="ascii")
     with pytest.raises(Invalid, match=r"a\.pem: not a usable certificate"):
         server_contexts(_files(folder))
-    with pytest.raises(Invalid, match="not a usable certificate"):
-        client_contexts(CertificateFiles(authorities=folder / "absent.pem"))
+    with pytest.raises(Invalid, match=r"^http\.tls: .*absent\.pem cannot be read: No such file"):
+        client_contexts(CertificateFiles(authorities=folder / "absent.pem", name="http.tls"))
+
+
+def test_a_fault_names_the_file_that_is_faulty(folder: Path) -> None:
+    (folder / "ca.pem").write_text("nobody", encoding="ascii")
+    with pytest.raises(Invalid, match=r"ca\.pem: not a usable certificate"):
+        server_contexts(
+            CertificateFiles(
+                certificate=folder / "a.pem", key=folder / "a.key", authorities=folder / "ca.pem"
+            )
+        )
+    (folder / "a.key").unlink()
+    with pytest.raises(Invalid, match=r"a\.key cannot be read"):
+        server_contexts(_files(folder))
+
+
+def test_the_end_of_a_certificate_is_that_of_the_first_one_to_end(folder: Path) -> None:
+    now = datetime.now(UTC)
+    assert timedelta(days=1) < expiry(folder / "a.pem") - now <= timedelta(days=2)
+    _make(folder, "b", days=40)
+    chain = folder / "chain.pem"
+    chain.write_bytes((folder / "b.pem").read_bytes() + (folder / "a.pem").read_bytes())
+    assert expiry(chain) == expiry(folder / "a.pem")
+    with pytest.raises(Invalid, match="no PEM certificate"):
+        expiry(folder / "a.key")
+    with pytest.raises(Invalid, match="cannot be read"):
+        expiry(folder / "absent.pem")
