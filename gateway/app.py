@@ -23,6 +23,7 @@ from gateway.assembly import (
     hl7_destinations,
     hl7_doors,
     hl7_rules,
+    http_contexts,
     limits,
     make_ports,
     rework,
@@ -62,7 +63,7 @@ from gateway.hl7 import over_http
 from gateway.hl7.client import Client as Lines
 from gateway.hl7.inbound import receiver
 from gateway.hl7.listener import Listener
-from gateway.http_port import open_port
+from gateway.http_port import make_server, open_port
 from gateway.imaging.worker import PictureWorker
 from gateway.loop import run_until_stopped
 from gateway.mapping.registry import Modules
@@ -260,13 +261,10 @@ class Gateway:
 
     def _start_http(self) -> None:
         http = self.settings.http
+        contexts = http_contexts(self.settings)
         with _opening("http.port"):
             opened = open_port(http.bind, http.port)
-        config = uvicorn.Config(
-            self._page(), log_config=None, access_log=False, server_header=False, lifespan="off",
-            timeout_graceful_shutdown=5,
-        )  # fmt: skip
-        self._http = uvicorn.Server(config)
+        self._http = make_server(self._page(), contexts)
         self._http_done = asyncio.run_coroutine_threadsafe(self._http.serve(sockets=[opened]), self._loop)
 
     def _page(self) -> Starlette:
@@ -294,7 +292,7 @@ class Gateway:
                 *self._door.warnings,
                 *self._subscriptions.warnings,
             ),
-            secure_cookies=self.settings.http.secure_cookies,
+            secure_cookies=self.settings.http.is_secure,
             mappings=self._mappings,
             read=self._read,
             rework=self._rework,

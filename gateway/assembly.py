@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from ssl import SSLContext
 from zoneinfo import ZoneInfo
 
 from gateway.certificates import CIPHERS, CertificateFiles, client_contexts, server_contexts
@@ -151,19 +152,38 @@ def dicom_tls(settings: Settings) -> Tls | None:
     tls = settings.dicom.tls
     if tls.certificate is None:
         return None
-    files = CertificateFiles(certificate=tls.certificate, key=tls.key, authorities=tls.client_authorities)
-    return Tls(port=tls.port, context=server_contexts(files))
+    return Tls(port=tls.port, context=server_contexts(_dicom_files(settings)))
 
 
 def dicom_places(settings: Settings) -> dict[str, Place]:
     """Where machines are told what is kept, by AE title. Raises Invalid when a certificate cannot be used."""
-    tls = settings.dicom.tls
-    files = CertificateFiles(certificate=tls.certificate, key=tls.key, authorities=tls.client_authorities)
+    files = _dicom_files(settings)
     return {
         s.ae_title: Place(host=s.host, port=s.port, tls=client_contexts(files) if s.tls else None)
         for s in settings.stations
         if s.host
     }
+
+
+def _dicom_files(settings: Settings) -> CertificateFiles:
+    tls = settings.dicom.tls
+    return CertificateFiles(
+        certificate=tls.certificate, key=tls.key, authorities=tls.client_authorities, name="dicom.tls"
+    )
+
+
+def http_contexts(settings: Settings) -> Callable[[], SSLContext] | None:
+    """What each connection to the HTTP port is taken with; None without TLS. Raises Invalid.
+
+    Browsers have no certificates: whether one must be shown is for each FHIR source to say.
+    """
+    tls = settings.http.tls
+    if tls is None:
+        return None
+    files = CertificateFiles(
+        certificate=tls.certificate, key=tls.key, authorities=tls.client_ca, name="http.tls"
+    )
+    return server_contexts(files, may_show_none=True)
 
 
 def hl7_rules(chosen: Listener) -> hl7_inbound.Rules:

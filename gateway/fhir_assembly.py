@@ -21,8 +21,9 @@ from gateway.fhir.registrar import Form, Registrar, Wish
 from gateway.flow.follow import Rhythm
 from gateway.flow.ports import Clock, Ports
 from gateway.mapping.registry import Modules
+from gateway.model.connection import read_subject
 from gateway.model.message import Inbound, Message
-from gateway.proof_sections import Oidc, Proof, ProxiedCertificate, PushProof
+from gateway.proof_sections import Oidc, Proof, PushProof, SenderCertificate
 from gateway.sections import Auth, FhirSource, Subscribe
 from gateway.settings import Settings
 from gateway.store.database import Database
@@ -78,9 +79,13 @@ def _ways(proof: PushProof, clock: Clock) -> Iterator[Way]:
     yield from product(*(kind for kind in kinds if kind))
 
 
-def _certified(mtls: ProxiedCertificate) -> ClientCertificate:
-    proxies = tuple(map(ip_network, mtls.proxies))
-    return ClientCertificate(header=mtls.header, fingerprints=frozenset(mtls.fingerprints), proxies=proxies)
+def _certified(mtls: SenderCertificate) -> ClientCertificate:
+    return ClientCertificate(
+        fingerprints=frozenset(mtls.fingerprints),
+        subjects=tuple(map(read_subject, mtls.subjects)),
+        header=mtls.header,
+        proxies=tuple(map(ip_network, mtls.proxies)),
+    )
 
 
 def _issuer(oidc: Oidc, clock: Clock) -> Issuer:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from gateway.kinds import Network, Url
+from gateway.kinds import Network, Subject, Url
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,200}")
 
@@ -87,12 +87,13 @@ class Hmac(_Section):
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
 
 
-class ProxiedCertificate(_Section):
-    """A client certificate that a proxy verified; it tells the SHA-256 fingerprint by a header."""
+class SenderCertificate(_Section):
+    """A sender's certificate: the connection's own, or one that a proxy verified and tells of by a header."""
 
-    header: str = Field(min_length=1)
-    fingerprints: tuple[str, ...] = Field(min_length=1)  # in hexadecimal, with or without colons
-    proxies: tuple[Network, ...] = Field(min_length=1)  # whose word counts
+    fingerprints: tuple[str, ...] = ()  # SHA-256 in hexadecimal, with or without colons; none: any
+    subjects: tuple[Subject, ...] = ()  # "CN=ehr,O=Hospital"; none: any
+    header: str = ""  # in which proxies tell the fingerprint; "": no proxy does
+    proxies: tuple[Network, ...] = ()  # whose word counts
 
     @field_validator("fingerprints")
     @classmethod
@@ -101,6 +102,16 @@ class ProxiedCertificate(_Section):
         if any(len(one) != 64 or set(one) - set("0123456789abcdef") for one in plain):
             raise ValueError("must be SHA-256 fingerprints: 64 hexadecimal digits each")
         return plain
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> Self:
+        if not self.fingerprints and not self.subjects:
+            raise ValueError("give fingerprints or subjects, else every certificate would do")
+        if bool(self.header) != bool(self.proxies):
+            raise ValueError("header and proxies belong together: a header counts only from a proxy of ours")
+        if self.header and self.subjects:
+            raise ValueError("subjects cannot go with header: a proxy tells the fingerprint alone")
+        return self
 
 
 class Oidc(_Section):
@@ -121,7 +132,7 @@ class PushProof(_Section):
     header: tuple[str, str] | None = Field(default=None, repr=False)  # [name, value]
     hmac: Hmac | None = None
     url_token: str | None = Field(default=None, repr=False)  # /fhir/{source}~{url_token}
-    mtls: ProxiedCertificate | None = None
+    mtls: SenderCertificate | None = None
     oidc: Oidc | None = None
     allow: tuple[Network, ...] = ()  # where it calls from
 

@@ -29,12 +29,31 @@ class Store(_Section):
     files: Path = Path("var/images")
 
 
+class PortTls(_Section):
+    """A port's certificate files (PEM), and who signs the certificates of those who connect."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
 class Http(_Section):
     """The page, the FHIR endpoint and the health checks."""
 
     bind: str = "0.0.0.0"
     port: Port = 5000
+    tls: PortTls | None = None  # with `client_ca` a client may show a certificate, but browsers have none
     secure_cookies: bool = False  # true behind a TLS proxy: the session cookie then never travels in clear
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach the page by TLS alone."""
+        return self.tls is not None or self.secure_cookies
+
+    def address(self, host: str) -> str:
+        """Where the page is, for who reaches this computer as `host`; ends with a slash."""
+        shown = f"[{host}]" if ":" in host else host
+        return f"http{'s' if self.tls else ''}://{shown}:{self.port}/"
 
     @property
     def is_local(self) -> bool:
@@ -120,14 +139,6 @@ class Auth(_Section):
         return self.bearer is None and self.basic is None and self.header is None
 
 
-class ListenerTls(_Section):
-    """A listener's certificate files (PEM); with `client_ca` each client must show one signed by it."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-
 class Listener(_Section):
     """An MLLP port that takes HL7 v2 messages."""
 
@@ -139,7 +150,7 @@ class Listener(_Section):
     quiet_minutes: int = Field(default=0, ge=0)  # silent for longer in `hours` is reported; 0: never
     hours: Hours = ""
     frame_timeout_seconds: float = Field(default=30, gt=0)  # a message that has begun must go on within
-    tls: ListenerTls | None = None
+    tls: PortTls | None = None  # with `client_ca` each client must show a certificate
     allow: tuple[Network, ...] = ()  # none: everybody
     allow_subjects: tuple[Subject, ...] = ()  # of the clients' certificates; none: every one that is verified
     senders: tuple[str, ...] = ()  # "MSH-3|MSH-4"; none: all. So with the next two

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        faults = [*self._open_sources(), *self._twice(), *self._told()]
+        faults = [*self._open_sources(), *self._never_shown(), *self._twice(), *self._told()]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -80,6 +80,16 @@ class Settings(BaseSettings):
             f"fhir.sources.{name}.auth: required, because http.bind is open to other computers"
             for name, source in self.fhir.sources.items()
             if not source.auth
+        ]
+
+    def _never_shown(self) -> list[str]:
+        if self.http.tls is not None and self.http.tls.client_ca is not None:
+            return []
+        return [
+            f"fhir.sources.{name}.auth: mtls needs http.tls.client_ca, or header and proxies, "
+            "else no sender shows a certificate"
+            for name, source in self.fhir.sources.items()
+            if any(proof.mtls is not None and not proof.mtls.header for proof in source.auth)
         ]
 
     def _told(self) -> list[str]:

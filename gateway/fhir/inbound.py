@@ -28,6 +28,7 @@ from gateway.flow.lane import Lane
 from gateway.flow.ports import Ports
 from gateway.flow.receive import Answered, receive
 from gateway.mapping.registry import Modules
+from gateway.model.connection import STATE, Connection
 from gateway.model.errors import Unavailable
 from gateway.model.message import Inbound, Protocol, Receipt
 
@@ -208,6 +209,7 @@ class _Edge:
             headers={name.lower(): value for name, value in request.headers.items()},
             secret=request.path_params["source"].partition("~")[2],
             peer=_peer(request),
+            connection=getattr(request.state, STATE, Connection(address=_peer(request))),
             body=body,
         )
         return self.door.refused(source, attempt)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from gateway.fhir.issuer import Issuer
+from gateway.model.connection import Certificate, Connection, Subject
 from gateway.model.credential import Basic, Bearer, Header, is_proof
 from gateway.model.network import Network, is_within
 
@@ -18,7 +19,8 @@ class Attempt:
 
     headers: Mapping[str, str]  # by their names in small letters
     secret: str = field(default="", repr=False)  # what stands behind "~" in the address
-    peer: str = ""  # the address that it came from
+    peer: str = ""  # the address that it came from; a proxy of ours may have told it
+    connection: Connection  # what it came by, which no header changes
     body: bytes = field(default=b"", repr=False)  # as it came, before it was unpacked
 
 
@@ -42,11 +44,30 @@ class PathSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientCertificate:
-    """A client certificate that a proxy of ours verified, and told us of by a header."""
+    """A client certificate: of the connection itself, or verified by a proxy of ours and told by a header."""
 
-    header: str
-    fingerprints: frozenset[str]  # SHA-256 in hexadecimal, small letters without colons
-    proxies: tuple[Network, ...]  # whose word counts
+    fingerprints: frozenset[str] = frozenset()  # SHA-256 in hexadecimal, small letters, no colons; none: any
+    subjects: tuple[Subject, ...] = ()  # none: any; without fingerprints and subjects nobody is meant
+    header: str = ""  # "": no proxy tells of one
+    proxies: tuple[Network, ...] = ()  # whose word counts
+
+    def fits(self, attempt: Attempt) -> bool:
+        """Whether the request came with one of these."""
+        shown = attempt.connection.certificate
+        if shown is not None and self._is_meant(shown):
+            return True
+        # The address is the connection's own: X-Forwarded-For must not make a proxy of whoever writes it.
+        if not self.header or not is_within(attempt.connection.address, self.proxies):
+            return False
+        told = attempt.headers.get(self.header.lower(), "").replace(":", "").strip().lower()
+        return told in self.fingerprints
+
+    def _is_meant(self, shown: Certificate) -> bool:
+        is_named = any(one <= shown.subject for one in self.subjects)
+        is_known = shown.fingerprint in self.fingerprints
+        return (
+            (is_named or is_known) and (is_named or not self.subjects) and (is_known or not self.fingerprints)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +75,10 @@ class Addresses:
     """The networks that a sender calls from."""
 
     networks: tuple[Network, ...]
+
+    def fits(self, attempt: Attempt) -> bool:
+        """Whether the request came from one of these."""
+        return is_within(attempt.peer, self.networks)
 
 
 Check: TypeAlias = Bearer | Basic | Header | Signature | PathSecret | ClientCertificate | Addresses | Issuer
@@ -73,16 +98,9 @@ def holds(check: Check, attempt: Attempt) -> bool:
         case PathSecret(secret=secret):
             return _is_same(attempt.secret, secret)
         case ClientCertificate() | Addresses():
-            return _comes_from(check, attempt)
+            return check.fits(attempt)
         case Issuer():
             return check.vouches_for(attempt.headers.get("authorization", ""))
-
-
-def _comes_from(check: ClientCertificate | Addresses, attempt: Attempt) -> bool:
-    if isinstance(check, Addresses):
-        return is_within(attempt.peer, check.networks)
-    shown = attempt.headers.get(check.header.lower(), "").replace(":", "").strip().lower()
-    return is_within(attempt.peer, check.proxies) and shown in check.fingerprints
 
 
 def _is_signed(check: Signature, attempt: Attempt) -> bool:

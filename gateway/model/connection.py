@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from gateway.model.errors import Invalid
 
 Subject: TypeAlias = frozenset[tuple[str, str]]
 """Attributes of a certificate's subject: ("commonName", "ris")."""
+
+STATE: Final = "connection"
+"""The name in a request's state under which the HTTP port puts the Connection that the request came by."""
 
 _ATTRIBUTES = {
     "CN": "commonName",

@@ -23,6 +23,7 @@ from gateway.fhir.auth import Basic, Bearer, Header, Source, is_admitted
 from gateway.fhir.issuer import Issuer
 from gateway.fhir.pushing import Addresses, Attempt, Check, ClientCertificate, PathSecret, Signature
 from gateway.flow.ports import Ports
+from gateway.model.connection import Certificate, Connection, read_subject
 from gateway.proof_sections import PushProofs
 from gateway.store import audit
 from tests.conftest import FakeClock
@@ -39,7 +40,13 @@ def _hmac(algorithm: str = "sha256") -> bytes:
 
 def _attempt(headers: dict[str, str] | None = None, **more: Any) -> Attempt:
     given = {name.lower(): value for name, value in (headers or {}).items()}
-    return Attempt(headers=given, **{"peer": "10.0.0.9", "body": BODY, **more})
+    connection = Connection(address=more.get("peer", "10.0.0.9"))
+    return Attempt(headers=given, **{"peer": "10.0.0.9", "connection": connection, "body": BODY, **more})
+
+
+def _by(address: str = "10.0.0.9", fingerprint: str = "", subject: str = "CN=ehr,O=Hospital") -> Connection:
+    shown = Certificate(fingerprint=fingerprint, subject=read_subject(subject)) if fingerprint else None
+    return Connection(address=address, certificate=shown)
 
 
 def _source(*ways: tuple[Check, ...]) -> Source:
@@ -52,6 +59,9 @@ ENCODED = Signature(header="X-Mac", secret=SECRET, encoding="base64", algorithm=
 PROXIED = ClientCertificate(
     header="X-Client-Cert", fingerprints=frozenset({PRINT}), proxies=(ip_network("10.0.0.0/24"),)
 )
+OWN = ClientCertificate(fingerprints=frozenset({PRINT}))
+NAMED = ClientCertificate(subjects=(read_subject("CN=pacs"), read_subject("CN=ehr")))
+BOTH = ClientCertificate(fingerprints=frozenset({PRINT}), subjects=(read_subject("CN=ehr"),))
 HERE = Addresses(networks=(ip_network("10.0.0.0/24"),))
 
 
@@ -75,6 +85,20 @@ HERE = Addresses(networks=(ip_network("10.0.0.0/24"),))
         (PROXIED, _attempt({"X-Client-Cert": ":".join(["AB"] * 32)}), True),
         (PROXIED, _attempt({"X-Client-Cert": "cd" * 32}), False),
         (PROXIED, _attempt({"X-Client-Cert": PRINT}, peer="192.0.2.1"), False),
+        (PROXIED, _attempt({"X-Client-Cert": PRINT}, connection=_by("192.0.2.1")), False),
+        (PROXIED, _attempt({"X-Client-Cert": PRINT}, peer="192.0.2.1", connection=_by()), True),
+        (PROXIED, _attempt(peer="192.0.2.1", connection=_by("192.0.2.1", PRINT)), True),
+        (PROXIED, _attempt({"X-Client-Cert": "cd" * 32}, connection=_by(fingerprint="cd" * 32)), False),
+        (OWN, _attempt(connection=_by(fingerprint=PRINT)), True),
+        (OWN, _attempt(connection=_by(fingerprint="cd" * 32)), False),
+        (OWN, _attempt({"X-Client-Cert": PRINT, "": PRINT}, connection=_by("127.0.0.1")), False),
+        (NAMED, _attempt(connection=_by(fingerprint="cd" * 32)), True),
+        (NAMED, _attempt(connection=_by(fingerprint=PRINT, subject="CN=ris,O=Hospital")), False),
+        (NAMED, _attempt(), False),
+        (BOTH, _attempt(connection=_by(fingerprint=PRINT)), True),
+        (BOTH, _attempt(connection=_by(fingerprint=PRINT, subject="CN=ris")), False),
+        (BOTH, _attempt(connection=_by(fingerprint="cd" * 32)), False),
+        (ClientCertificate(), _attempt(connection=_by(fingerprint=PRINT)), False),
         (HERE, _attempt(), True),
         (HERE, _attempt(peer="::ffff:10.0.0.8"), True),
         (HERE, _attempt(peer="192.0.2.1"), False),
@@ -96,13 +120,17 @@ def test_any_way_suffices_and_all_of_a_way_must_hold() -> None:
 @given(st.text(max_size=60), st.binary(max_size=60))
 def test_no_guess_is_admitted(guess: str, body: bytes) -> None:
     headers = {"authorization": f"Bearer {guess}", "x-signature": guess, "x-key": guess}
-    attempt = Attempt(headers=headers, secret=guess, peer=guess, body=body)
+    attempt = Attempt(
+        headers=headers, secret=guess, peer=guess, connection=Connection(address=guess), body=body
+    )
     proofs = (
         Bearer(token=SECRET),
         MEDPLUM,
         Header(name="X-Key", value=SECRET),
         PathSecret(secret=SECRET),
         HERE,
+        PROXIED,
+        OWN,
     )
     assert not any(is_admitted(_source((proof,)), attempt) for proof in proofs)
 
@@ -251,6 +279,14 @@ def test_settings_take_one_proof_or_a_list(given: Any, count: int) -> None:
         ({"url_token": "short"}, "128 bit"),
         ({"bearer": "a", "basic": ["u", "p"]}, "one Authorization header"),
         ({"mtls": {"header": "X", "fingerprints": ["ab"], "proxies": ["127.0.0.1"]}}, "SHA-256"),
+        ({"mtls": {"header": "X", "proxies": ["127.0.0.1"]}}, "give fingerprints or subjects"),
+        ({"mtls": {"fingerprints": [PRINT], "header": "X"}}, "belong together"),
+        ({"mtls": {"fingerprints": [PRINT], "proxies": ["127.0.0.1"]}}, "belong together"),
+        (
+            {"mtls": {"subjects": ["CN=a"], "fingerprints": [PRINT], "header": "X", "proxies": ["::1"]}},
+            "cannot go with header",
+        ),
+        ({"mtls": {"subjects": ["ehr"]}}, "CN=ris"),
         ({"password": "a"}, "Extra inputs"),
         ({"allow": ["not a network"]}, "network"),
     ],

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.fhir.auth import Basic, Bearer, Source, challenge, headers, is_admitted
 from gateway.fhir.pushing import Attempt
+from gateway.model.connection import Connection
 
 BEARER = Source(name="ehr", auth=((Bearer(token="s3cret"),),))
 BASIC = Source(name="ehr", auth=((Basic(user="ehr", password="a:pässword"),),))
@@ -13,7 +14,7 @@ OPEN = Source(name="ehr", auth=())
 
 
 def _attempt(authorization: str) -> Attempt:
-    return Attempt(headers={"authorization": authorization})
+    return Attempt(headers={"authorization": authorization}, connection=Connection(address=""))
 
 
 def _basic(text: str) -> str:

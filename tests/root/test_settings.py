@@ -219,3 +219,42 @@ http_auth = { bearer = "secret" }
         "error",
         ("10.0.0.0/8", "192.0.2.7"),
     )
+
+
+PRINT = "ab" * 32
+TLS = '[http.tls]\ncertificate = "a.pem"\nkey = "a.key"\n'
+SHOWN = f'[fhir.sources.ehr]\nauth = {{ mtls = {{ fingerprints = ["{PRINT}"] }} }}\n'
+PROXIED = SHOWN.replace("] }", '], header = "X-Cert", proxies = ["127.0.0.1"] }')
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("[http.tls]\n", ("http.tls.certificate: ", "http.tls.key: ")),
+        (
+            TLS + 'authority = "ca.pem"\n[http]\nprot = 1\n',
+            ("http.tls.authority: unknown", "http.prot: unknown"),
+        ),
+        (SHOWN, ("fhir.sources.ehr.auth: mtls needs http.tls.client_ca",)),
+        (TLS + SHOWN, ("fhir.sources.ehr.auth: mtls needs http.tls.client_ca",)),
+    ],
+)
+def test_faults_of_tls_on_the_http_port_are_named_together(
+    tmp_path: Path, text: str, faults: tuple[str, ...]
+) -> None:
+    with pytest.raises(Invalid) as raised:
+        load(_file(tmp_path, text))
+    assert [fault for fault in faults if fault not in str(raised.value)] == []
+
+
+@pytest.mark.parametrize("text", [TLS, PROXIED, TLS + PROXIED, TLS + 'client_ca = "ca.pem"\n' + SHOWN])
+def test_tls_and_certificates_that_can_be_shown_are_understood(tmp_path: Path, text: str) -> None:
+    assert (load(_file(tmp_path, text)).http.tls is not None) is (TLS in text)
+
+
+def test_with_tls_the_page_has_an_address_by_https_and_is_secure() -> None:
+    plain = Http()
+    secured = Http.model_validate({"port": 5443, "tls": {"certificate": "a.pem", "key": "a.key"}})
+    assert (plain.address("192.0.2.5"), plain.is_secure) == ("http://192.0.2.5:5000/", False)
+    assert (secured.address("::1"), secured.is_secure) == ("https://[::1]:5443/", True)
+    assert Http(secure_cookies=True).is_secure
