@@ -71,6 +71,7 @@ from gateway.mapping.replay import Readable
 from gateway.mapping.watch import Watch
 from gateway.model.errors import GatewayError, Invalid, Unavailable
 from gateway.model.message import Message
+from gateway.own_certificates import Endings, check_certificates
 from gateway.settings import Settings
 from gateway.stored import read_stored
 from gateway.web import routes as web
@@ -94,6 +95,7 @@ class Gateway:
             raise Invalid(
                 f"--only: unknown service {', '.join(sorted(unknown))}; known are {', '.join(sorted(SERVICES))}"
             )
+        check_certificates(settings, self.only)
         self.ports = make_ports(settings)
         self._mappings = Watch(
             settings.mappings.folder,
@@ -111,6 +113,7 @@ class Gateway:
             registrars(settings, clock=self.ports.clock, new_id=self.ports.new_uid)
         )
         self._door = Door(self.ports)
+        self._endings = Endings(settings, self.ports.clock)
         self._follower = Follower(self.ports, rhythms(settings))
         self._lookout = Lookout(self._fhir, self._clients)
         self._told = hl7_destinations(settings)
@@ -291,6 +294,7 @@ class Gateway:
                 *self._follower.warnings,
                 *self._door.warnings,
                 *self._subscriptions.warnings,
+                *self._endings.warnings,
             ),
             secure_cookies=self.settings.http.is_secure,
             mappings=self._mappings,

@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gateway.assembly import hl7_certificates, make_ports, worklist_rules
+from gateway.assembly import make_ports, worklist_rules
 from gateway.fhir.client import Client
 from gateway.fhir.lookout import Lookout
 from gateway.fhir_assembly import fhir_destinations
 from gateway.flow.ports import Ports
 from gateway.mapping.registry import Modules
 from gateway.model.errors import GatewayError, Invalid
-from gateway.sections import Listener
+from gateway.own_certificates import SERVICES, certificate_troubles, certificate_warnings
 from gateway.settings import Settings
 
 LEAST_FREE_BYTES = 500_000_000
@@ -41,12 +41,10 @@ def check_setup(settings: Settings) -> Setup:
             "database": database_trouble(ports),
             "disk": disk_trouble(settings),
         }
-        doubts = _peer_doubts(settings, ports)
+        found |= certificate_troubles(settings, SERVICES)
+        doubts = (*certificate_warnings(settings, ports.clock()), *_peer_doubts(settings, ports))
     finally:
         ports.database.close()
-    for name, listener in settings.hl7.listeners.items():
-        if listener.tls:
-            found[f"hl7.listeners.{name}.tls"] = _certificate_trouble(name, listener)
     for name, peer in settings.fhir.destinations.items():
         found[f"fhir.destinations.{name}"] = _peer_trouble(peer.url)
     for name, one in settings.hl7.destinations.items():
@@ -66,19 +64,17 @@ def addresses() -> tuple[str, ...]:
     return tuple(outside) or ("127.0.0.1",)
 
 
+def page_address(settings: Settings) -> str:
+    """Where other computers reach the page."""
+    bind = settings.http.bind
+    return settings.http.address(addresses()[0] if bind in ("0.0.0.0", "::") else bind)
+
+
 def database_trouble(ports: Ports) -> str:
     """What is wrong with the database; "" when it is well."""
     try:
         ports.database.is_current()
     except GatewayError as error:
-        return str(error)
-    return ""
-
-
-def _certificate_trouble(name: str, listener: Listener) -> str:
-    try:
-        hl7_certificates(name, listener)
-    except Invalid as error:
         return str(error)
     return ""
 

@@ -27,7 +27,7 @@ from gateway import (
 )
 from gateway.app import SERVICES, Gateway
 from gateway.assembly import make_ports
-from gateway.checks import addresses, check_setup
+from gateway.checks import addresses, check_setup, page_address
 from gateway.flow import admit, deliver, release
 from gateway.flow.ports import Ports
 from gateway.model.errors import Conflict, GatewayError, Invalid, NotFound
@@ -119,13 +119,15 @@ def serve(
 @app.command()
 def check() -> None:
     """Say whether configuration, mappings, database, disk and peers are fit for work."""
-    found = check_setup(_settings())
+    settings = _settings()
+    found = check_setup(settings)
     for part, trouble in found.troubles.items():
         out.print(
             f"{'TROUBLE' if trouble else 'ok':8} {part}{': ' + trouble if trouble else ''}", markup=False
         )
     for warning in found.warnings:
         out.print(f"{'warning':8} {warning}", markup=False)
+    out.print(f"{'page':8} {page_address(settings)}", markup=False)
     if any(found.troubles.values()):
         raise typer.Exit(1)
 
@@ -320,13 +322,12 @@ def _configure_logs(settings: Settings) -> None:
 def _print_welcome(gateway: Gateway, secret: str | None) -> None:
     """What one types into the machine, the RIS and the browser."""
     settings, here = gateway.settings, addresses()
-    page = here[0] if settings.http.bind in ("0.0.0.0", "::") else settings.http.bind
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("This computer", ", ".join(here))
     listeners = ", ".join(f"port {one.port} ({name})" for name, one in settings.hl7.listeners.items())
     title = settings.dicom.ae_title
     served = (
-        ("http", "Dashboard", f"http://{page}:{settings.http.port}/"),
+        ("http", "Dashboard", page_address(settings)),
         ("hl7", "HL7 (MLLP)", listeners),
         ("dicom", "Worklist", f"port {settings.dicom.worklist_port}, AE title {title}"),
         ("dicom", "Storage", f"port {settings.dicom.storage_port}, AE title {title}"),

@@ -20,7 +20,7 @@ class Authority:
         self._folder = folder
         self.itself = self._made(name, f"/CN={name}", "-x509", "-days", "2", suffix="pem")
 
-    def sign(self, name: str, subject: str) -> Owner:
+    def sign(self, name: str, subject: str, *, days: int = 2) -> Owner:
         """A certificate for this computer's loopback address and for a client alike."""
         asked = self._made(name, subject, "-new", suffix="csr")
         extension = self._folder / "extension.cnf"
@@ -28,7 +28,7 @@ class Authority:
         signed = self._folder / f"{name}.pem"
         openssl(
             "x509", "-req", "-in", asked.certificate, "-CA", self.itself.certificate, "-CAkey", self.itself.key,
-            "-CAcreateserial", "-days", "2", "-extfile", extension, "-out", signed,
+            "-CAcreateserial", "-days", str(days), "-extfile", extension, "-out", signed,
         )  # fmt: skip
         return Owner(certificate=signed, key=asked.key)
 
