@@ -1,5 +1,6 @@
 """The container files agree with each other, with the tree and with the settings."""
 
+import os
 import re
 import subprocess
 import sys
@@ -170,10 +171,44 @@ def _web_server(status: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("status", "is_healthy"), [(200, True), (503, False)])
-def test_the_health_check_tells_well_from_ill(status: int, is_healthy: bool) -> None:
-    command = loads(_last("HEALTHCHECK").partition("CMD")[2])
-    assert command[:2] == ["python", "-c"]
+def test_the_health_check_tells_well_from_ill(status: int, is_healthy: bool, tmp_path: Path) -> None:
     with _web_server(status) as port:
-        code = command[2].replace("5000", str(port))
-        done = subprocess.run([sys.executable, "-c", code], check=False)
-    assert (done.returncode == 0) is is_healthy
+        assert _is_healthy(tmp_path, f"[http]\nport = {port}\n") is is_healthy
+
+
+def test_nobody_answering_is_ill(tmp_path: Path) -> None:
+    with _web_server(200) as port:
+        pass
+    assert not _is_healthy(tmp_path, f"[http]\nport = {port}\n")
+
+
+def test_the_health_check_follows_the_environment_and_needs_no_file(tmp_path: Path) -> None:
+    with _web_server(200) as port:
+        given = {"GATEWAY_HTTP__PORT": str(port)}
+        assert _is_healthy(tmp_path, "[http]\nport = 1\n", **given)
+        assert _is_healthy(tmp_path, None, **given)
+        assert not _is_healthy(tmp_path, None, **given, GATEWAY_HTTP__TLS__KEY="a.key")
+
+
+def _is_healthy(folder: Path, config: str | None, **environment: str) -> bool:
+    """What the image's command says of a gateway with that configuration."""
+    file = folder / "gateway.toml"
+    file.unlink(missing_ok=True)
+    if config is not None:
+        file.write_text(config)
+    command = loads(_last("HEALTHCHECK").partition("CMD")[2])
+    assert command[0] == "python"
+    assert command[1] in _copied()
+    assert command[2] == loads(_last("CMD"))[-1]
+    asked = [sys.executable, str(ROOT / _copied()[command[1]]), str(file)]
+    return subprocess.run(asked, check=False, env={**os.environ, **environment}).returncode == 0
+
+
+def _copied() -> dict[str, str]:
+    """What of the tree is where in the image."""
+    pairs = [
+        arguments.split()
+        for name, arguments in _dockerfile()
+        if name == "COPY" and "--from=" not in arguments
+    ]
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
