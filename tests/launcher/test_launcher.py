@@ -106,10 +106,19 @@ def test_the_dashboard_is_reached_where_it_listens() -> None:
     assert launcher.dashboard(settings) == "http://192.0.2.5:81/"
 
 
+def test_with_tls_every_address_is_by_https() -> None:
+    secured = {"http": {"tls": {"certificate": "a.pem", "key": "a.key"}}}
+    settings = Settings.model_validate({**SETTINGS.model_dump(include={"fhir"}), **secured})
+    shown = {value for _, pairs in launcher.facts(settings, ("192.0.2.5",)) for _, value in pairs}
+    assert {"https://192.0.2.5:5000/", "https://192.0.2.5:5000/fhir/ehr"} <= shown
+    assert launcher.dashboard(settings) == "https://127.0.0.1:5000/"
+
+
 def test_nobody_answering_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as opened:
         port = opened.getsockname()[1]
     assert not launcher.is_ready(f"http://127.0.0.1:{port}/")
+    assert not launcher.is_ready(f"https://127.0.0.1:{port}/")
 
 
 def test_a_wrong_configuration_is_told_on_the_terminal(
