@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from ipaddress import ip_network
 from itertools import product
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from gateway.fhir.reading_back import ReadingBack, connection_to
 from gateway.fhir.registrar import Form, Registrar, Wish
 from gateway.flow.follow import Rhythm
 from gateway.flow.ports import Clock, Ports
+from gateway.hl7.access import read_network
 from gateway.mapping.registry import Modules
 from gateway.model.connection import read_subject
 from gateway.model.message import Inbound, Message
@@ -74,7 +74,7 @@ def _ways(proof: PushProof, clock: Clock) -> Iterator[Way]:
         [PathSecret(secret=proof.url_token)] if proof.url_token else [],
         [_certified(mtls)] if mtls else [],
         [_issuer(oidc, clock)] if oidc else [],
-        [Addresses(networks=tuple(map(ip_network, proof.allow)))] if proof.allow else [],
+        [Addresses(networks=tuple(map(read_network, proof.allow)))] if proof.allow else [],
     ]
     yield from product(*(kind for kind in kinds if kind))
 
@@ -84,7 +84,7 @@ def _certified(mtls: SenderCertificate) -> ClientCertificate:
         fingerprints=frozenset(mtls.fingerprints),
         subjects=tuple(map(read_subject, mtls.subjects)),
         header=mtls.header,
-        proxies=tuple(map(ip_network, mtls.proxies)),
+        proxies=tuple(map(read_network, mtls.proxies)),
     )
 
 

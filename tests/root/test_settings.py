@@ -1,9 +1,14 @@
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from gateway.fhir.auth import is_admitted
+from gateway.fhir.pushing import Attempt
+from gateway.fhir_assembly import fhir_sources
 from gateway.flow.ports import Release
+from gateway.model.connection import Connection
 from gateway.model.errors import Invalid
 from gateway.proof_sections import MutualTls, Proof
 from gateway.sections import Http
@@ -258,3 +263,10 @@ def test_with_tls_the_page_has_an_address_by_https_and_is_secure() -> None:
     assert (plain.address("192.0.2.5"), plain.is_secure) == ("http://192.0.2.5:5000/", False)
     assert (secured.address("::1"), secured.is_secure) == ("https://[::1]:5443/", True)
     assert Http(secure_cookies=True).is_secure
+
+
+def test_a_network_that_names_an_address_in_it_is_a_network_for_sources_too(tmp_path: Path) -> None:
+    settings = load(_file(tmp_path, '[fhir.sources.ehr]\nauth = { allow = ["10.1.2.3/8"] }\n'))
+    source = fhir_sources(settings, lambda: datetime.now(UTC))["ehr"]
+    came = Connection(address="10.200.1.1")
+    assert is_admitted(source, Attempt(headers={}, peer=came.address, connection=came))
