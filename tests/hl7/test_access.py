@@ -70,12 +70,6 @@ def test_what_is_no_network_is_refused(text: str) -> None:
         read_network(text)
 
 
-@pytest.mark.parametrize("text", ["", "ris", "CN=", "XX=ris", "CN=ris,"])
-def test_what_is_no_subject_is_refused(text: str) -> None:
-    with pytest.raises(Invalid):
-        read_subject(text)
-
-
 def test_an_address_is_barred_after_many_failures_and_for_a_while() -> None:
     clock = Clock()
     tries = Tries(clock)
