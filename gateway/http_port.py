@@ -27,7 +27,8 @@ def open_port(bind: str, port: int) -> socket.socket:
 
     asyncio sets TCP_NODELAY only on sockets that name their protocol; without it every answer waits 40 ms for an ACK.
     """
-    opened = socket.create_server((bind, port), backlog=128)
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    opened = socket.create_server((bind, port), family=family, backlog=128)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return opened
 

@@ -272,3 +272,9 @@ def test_a_silent_handshake_does_not_hold_up_the_end(
     silent = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
     with silent:
         assert _asked(port, keys).status_code == 200  # by now the silent one is inside
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this computer has no IPv6")
+def test_an_address_of_ipv6_can_be_bound() -> None:
+    with open_port("::1", 0) as opened:
+        assert opened.getsockname()[0] == "::1"
