@@ -24,6 +24,7 @@ from gateway import (
     merge_commands,
     message_commands,
     simulate_commands,
+    token_commands,
 )
 from gateway.app import SERVICES, Gateway
 from gateway.assembly import make_ports
@@ -56,6 +57,7 @@ for name, part in (
     ("merges", merge_commands.app),
     ("deliveries", deliveries_app),
     ("user", user_app),
+    ("token", token_commands.app),
     ("map", map_commands.app),
     ("db", db_app),
     ("fhir", fhir_commands.app),

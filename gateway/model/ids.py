@@ -12,6 +12,7 @@ SeriesId = NewType("SeriesId", int)
 InstanceId = NewType("InstanceId", int)
 DeliveryId = NewType("DeliveryId", int)
 UserId = NewType("UserId", int)
+TokenId = NewType("TokenId", int)
 
 Uid = NewType("Uid", str)
 """A DICOM unique identifier: digits and dots, at most 64 characters (DICOM PS3.5 9.1)."""

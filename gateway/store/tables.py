@@ -198,6 +198,7 @@ studies = Table(
     Index(None, "accession"),
     Index(None, "patient_id"),
     Index(None, "last_at"),
+    Index(None, "study_date"),
 )
 
 merges = Table(
@@ -353,6 +354,18 @@ secrets = Table(
     Column("name", String(64), primary_key=True),  # "setup": the one-time secret of the first start
     Column("sha256", String(64), nullable=False),
     Column("created_at", Instant, nullable=False),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("scope", String(16), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("used_at", Instant),  # to the minute; NULL: never yet
+    sqlite_autoincrement=True,  # a number in the audit trail means one token for ever
 )
 
 failures = Table(
