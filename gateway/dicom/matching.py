@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from gateway.model.order import Attributes, Value
 from gateway.model.worklist import Match
-from gateway.store.worklist import accepts
+from gateway.store.matching import accepts
 
 
 def agrees(attributes: Attributes, others: Mapping[str, Match]) -> bool:

@@ -13,6 +13,7 @@ from gateway.model.receipt import Asking, Cause, Ending, Sighting
 from gateway.model.worklist import Match, Range, WorklistQuery
 from gateway.store import orders, receipts, worklist
 from gateway.store.database import Tx
+from gateway.store.matching import accepts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +226,7 @@ class _Case:
         """Days and hours are one condition, told as the day's."""
         order = self._order
         if name == "study_uid":
-            return query.study_uid is not None and worklist.accepts(query.study_uid, order.study_uid)
+            return query.study_uid is not None and accepts(query.study_uid, order.study_uid)
         if name == "time" and query.date is not None:
             return True
         asked = {name: getattr(query, name), "study_uid": Match(values=(order.study_uid,))}

@@ -3,20 +3,18 @@
 SQL narrows; Python decides the wildcards and the case of letters, because databases differ in both.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Column, ColumnElement, and_, func, or_, select
+from sqlalchemy import Column, ColumnElement, and_, or_, select
 
 from gateway.model.lifecycle import State
 from gateway.model.names import is_alike
 from gateway.model.order import Order
 from gateway.model.worklist import Match, Range, WorklistQuery
 from gateway.store.database import Tx
+from gateway.store.matching import accepts, matches
 from gateway.store.orders import joined, read_order
 from gateway.store.tables import orders, patients
-
-_FOREIGN = re.compile(r"[^\x00-\x7f]")
 
 
 def find(tx: Tx, query: WorklistQuery, states: Iterable[State]) -> Iterator[Order]:
@@ -42,37 +40,6 @@ def _alike(tx: Tx, wanted: Match, conditions: list[ColumnElement[bool]]) -> list
     names = select(orders.c.id, patients.c.name).join(patients, patients.c.id == orders.c.patient_row)
     rows = tx.connection.execute(names.where(*conditions))
     return [row.id for row in rows if any(is_alike(value, row.name) for value in wanted.values)]
-
-
-def accepts(match: Match, text: str) -> bool:
-    """Whether `text` meets the condition; an empty one never does. `*` is any run, `?` any one character."""
-    return text != "" and any(_fits(value, text, match) for value in match.values)
-
-
-def _fits(value: str, text: str, match: Match) -> bool:
-    if match.ignore_case:
-        value, text = value.lower(), text.lower()
-    if not match.is_wild:
-        return value == text
-    return _matches_wildcards(value, text)
-
-
-def _matches_wildcards(pattern: str, text: str) -> bool:
-    """Greedy, going back to the last `*` only: a hostile pattern takes no longer than its length times the text's."""
-    at = read = resumed = 0
-    star = -1
-    while read < len(text):
-        if at < len(pattern) and pattern[at] == "*":
-            star, resumed = at, read
-            at += 1
-        elif at < len(pattern) and pattern[at] in ("?", text[read]):
-            at, read = at + 1, read + 1
-        elif star >= 0:
-            resumed += 1
-            at, read = star + 1, resumed
-        else:
-            return False
-    return not pattern[at:].strip("*")
 
 
 def _agrees(order: Order, query: WorklistQuery) -> bool:
@@ -109,30 +76,14 @@ def _conditions(query: WorklistQuery) -> Iterator[ColumnElement[bool]]:
     )
     for match, column in texts:
         if match is not None:
-            yield _matches(match, column)
+            yield matches(match, column)
     if query.station is not None:
         several = orders.c.station.like("%\\%", escape="!")
-        yield or_(orders.c.station == "", several, _matches(query.station, orders.c.station))
+        yield or_(orders.c.station == "", several, matches(query.station, orders.c.station))
     if query.date is not None:
         yield _within(query.date, orders.c.start_date)
     if query.time is not None:
         yield or_(orders.c.start_time == "", _at(query.date, query.time))
-
-
-def _matches(match: Match, column: "Column[str]") -> ColumnElement[bool]:
-    """At least what `accepts` takes."""
-    if not match.is_wild and not match.ignore_case:
-        return column.in_(match.values)
-    return and_(column != "", or_(*(_like(value, column, match) for value in match.values)))
-
-
-def _like(value: str, column: "Column[str]", match: Match) -> ColumnElement[bool]:
-    pattern = value.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-    if match.is_wild:
-        pattern = pattern.replace("*", "%").replace("?", "_")
-    if match.ignore_case:  # what lies beyond ASCII has its own rules of case in every database
-        return func.upper(column).like(_FOREIGN.sub("%", pattern).upper(), escape="!")
-    return column.like(pattern, escape="!")
 
 
 def _at(days: Range | None, times: Range) -> ColumnElement[bool]:
