@@ -17,6 +17,7 @@ from gateway.assembly import (
     dicom_access,
     dicom_places,
     dicom_tls,
+    dicomweb_routes,
     feeds,
     hl7_access,
     hl7_certificates,
@@ -280,6 +281,7 @@ class Gateway:
             ),
             *jwks.routes(signing_keys(self.settings)),
             *over_http.routes(hl7_doors(self.settings, self._inlets), self.ports.clock),
+            *dicomweb_routes(self.settings, self.ports),
         ]
         self._site = web.build(
             self.ports,

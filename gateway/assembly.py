@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from ssl import SSLContext
 from zoneinfo import ZoneInfo
 
+from starlette.routing import Route
+
 from gateway.certificates import CIPHERS, CertificateFiles, client_contexts, server_contexts
 from gateway.dicom.access import Access, Admission, Known, read_known, read_network
 from gateway.dicom.commitment import Place
@@ -41,6 +43,7 @@ from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.store.files import Files
 from gateway.stored import encode_text, interpret_stored, text_of
+from gateway.web.dicomweb import routes as dicomweb
 
 
 def make_ports(settings: Settings) -> Ports:
@@ -284,3 +287,9 @@ def limits(settings: Settings) -> watch_feeds.Limits:
     watch = settings.watch
     within = timedelta(minutes=watch.connects_minutes)
     return watch_feeds.Limits(held=watch.max_held, connects=watch.max_connects, within=within)
+
+
+def dicomweb_routes(settings: Settings, ports: Ports) -> list[Route]:
+    """The addresses of our DICOMweb."""
+    http = settings.http
+    return dicomweb.routes(ports, public_url=http.public_url or "", secure_cookies=http.secure_cookies)

@@ -24,9 +24,10 @@ from gateway.mapping.registry import Modules
 from gateway.model.connection import read_subject
 from gateway.model.message import Inbound, Message
 from gateway.proof_sections import Oidc, Proof, PushProof, SenderCertificate
-from gateway.sections import Auth, FhirSource, Subscribe
+from gateway.sections import Auth, FhirDestination, FhirSource, Subscribe
 from gateway.settings import Settings
 from gateway.store.database import Database
+from gateway.web.dicomweb.asked import ROOT as DICOMWEB
 
 
 def fhir_sources(settings: Settings, clock: Clock) -> dict[str, Source]:
@@ -183,10 +184,17 @@ def fhir_destinations(settings: Settings) -> tuple[Destination, ...]:
             report=one.report,
             provenance=one.provenance,
             registered=one.registered,
-            dicomweb_url=one.dicomweb_url or "",
+            dicomweb_url=_images_at(settings, one),
         )
         for name, one in settings.fhir.destinations.items()
     )
+
+
+def _images_at(settings: Settings, one: FhirDestination) -> str:
+    """Where the destination is told that images can be had; "": it is told of no such place."""
+    if one.dicomweb_url:
+        return one.dicomweb_url
+    return f"{settings.http.public_url}{DICOMWEB}" if one.dicomweb and settings.http.public_url else ""
 
 
 def proof_of(auth: Proof) -> credentials.Proof | None:

@@ -43,6 +43,7 @@ class Http(_Section):
     bind: str = "0.0.0.0"
     port: Port = 5000
     tls: PortTls | None = None  # with `client_ca` a client may show a certificate, but browsers have none
+    public_url: Url | None = None  # how other systems reach this port, through a proxy or not
     secure_cookies: bool = False  # true behind a TLS proxy: the session cookie then never travels in clear
 
     @property
@@ -336,7 +337,8 @@ class FhirDestination(_Section):
     report: bool = False  # a DiagnosticReport that gathers it
     provenance: bool = False
     registered: bool = False  # a study is told when its order is sent
-    dicomweb_url: Url | None = None  # where images can be had
+    dicomweb: bool = False  # told that images can be had from our own DICOMweb
+    dicomweb_url: Url | None = None  # where else they can be had
 
 
 class Fhir(_Section):

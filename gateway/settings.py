@@ -104,6 +104,11 @@ class Settings(BaseSettings):
                 for source in one.sources
                 if source not in known
             ),
+            *(
+                f"fhir.destinations.{name}.dicomweb: needs http.public_url, else nobody knows where that is"
+                for name, one in self.fhir.destinations.items()
+                if one.dicomweb and not one.dicomweb_url and not self.http.public_url
+            ),
         ]
 
     def _twice(self) -> list[str]:

@@ -1,6 +1,6 @@
 """A stored object opened for reading: inflated when it is deflated, pydicom's complaints turned into ours.
 
-Meant for the one thread of the worker process: silencing warnings is not safe beside other threads.
+Meant for one thread at a time: silencing warnings is not safe beside another one that does.
 """
 
 import struct
@@ -48,11 +48,11 @@ _UNREADABLE = (
 
 
 @contextmanager
-def open_object(path: Path) -> Iterator[BinaryIO]:
+def open_object(path: Path, max_inflated: int = MAX_INFLATED) -> Iterator[BinaryIO]:
     """The object's bytes at their start, its data set never deflated.
 
     Inside the block pydicom's warnings are silent, and whatever it raises on a broken object leaves as Malformed.
-    Raises Unavailable when the file cannot be opened, Refused when it inflates beyond MAX_INFLATED.
+    Raises Unavailable when the file cannot be opened, Refused when it inflates beyond `max_inflated` bytes.
     """
     try:
         file = path.open("rb")
@@ -61,7 +61,7 @@ def open_object(path: Path) -> Iterator[BinaryIO]:
     with file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            yield _inflated(file, path)
+            yield _inflated(file, path, max_inflated)
         except BaseException as error:
             if not _is_the_objects_fault(error):
                 raise
@@ -79,7 +79,7 @@ def _is_the_objects_fault(error: BaseException) -> bool:
     return isinstance(error, _UNREADABLE) or type(error).__module__ == _RUST_PANICS
 
 
-def _inflated(file: BinaryIO, path: Path) -> BinaryIO:
+def _inflated(file: BinaryIO, path: Path, max_inflated: int) -> BinaryIO:
     """`file`, or the same object as Explicit VR Little Endian when it is deflated. Source: DICOM PS3.5 A.5."""
     try:
         meta = read_file_meta_info(path)
@@ -93,7 +93,7 @@ def _inflated(file: BinaryIO, path: Path) -> BinaryIO:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     while not inflater.eof and (chunk := inflater.unconsumed_tail or file.read(_CHUNK)):
         plain.write(inflater.decompress(chunk, _CHUNK))
-        if plain.tell() > MAX_INFLATED:
+        if plain.tell() > max_inflated:
             raise Refused("data set: inflates beyond the limit")
     if not inflater.eof:
         raise Malformed("data set: the deflated bytes end too soon")

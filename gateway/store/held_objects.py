@@ -23,6 +23,17 @@ class HeldObject:
     thumbnail: str  # "" when there is none
 
 
+def is_held(tx: Tx, study_uid: str, series_uid: str = "", *, with_doubtful: bool) -> bool:
+    """Whether there is such a study, or series of it. A study that somebody has yet to look at counts as for `held`."""
+    query = select(studies.c.id).join(series, series.c.study_row == studies.c.id)
+    query = query.where(studies.c.study_uid == study_uid)
+    if series_uid:
+        query = query.where(series.c.series_uid == series_uid)
+    if not with_doubtful:
+        query = query.where(studies.c.doubt == "")
+    return tx.connection.execute(query.limit(1)).first() is not None
+
+
 def held(
     tx: Tx, study_uid: str, series_uid: str = "", sop_uid: str = "", *, with_doubtful: bool
 ) -> tuple[HeldObject, ...]:

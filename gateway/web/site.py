@@ -48,8 +48,8 @@ class Site:
 
     @property
     def cookie(self) -> str:
-        """The session cookie's name. Source: RFC 6265bis 4.1.3.2 for the prefix."""
-        return "__Host-gateway" if self.secure_cookies else "gateway"
+        """The session cookie's name."""
+        return session_cookie(is_secure=self.secure_cookies)
 
     def admitted(self, token: str, *, is_use: bool = True) -> User | None:
         """The user whose session that is; `is_use` is False for what a page does on its own."""
@@ -104,6 +104,11 @@ class Visit:
     def back(self, otherwise: str) -> str:
         """Where the form says it came from, when that is a page of ours."""
         return local_path(self.form.get("back", ""), otherwise)
+
+
+def session_cookie(*, is_secure: bool) -> str:
+    """The session cookie's name on a site that is reached by TLS only, or not. Source: RFC 6265bis 4.1.3.2."""
+    return "__Host-gateway" if is_secure else "gateway"
 
 
 _KEPT = ("day", "state", "station")
