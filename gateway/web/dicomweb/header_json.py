@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag
@@ -64,8 +65,8 @@ class _Bounded:
         return self._file.tell()
 
 
-def header_json(path: Path) -> str:
-    """The elements before the pixels, as JSON text. File meta information is no part of it.
+def header_json(path: Path) -> dict[str, str]:
+    """The elements before the pixels, by tag ("00100010"), as JSON text. File meta information is no part of it.
 
     Raises Malformed or Refused when the object cannot be read, Unavailable when its file cannot be opened.
     """
@@ -80,8 +81,7 @@ def header_json(path: Path) -> str:
         # Asking the data set for an element by its tag would read those that were passed over.
         raw = dict(zip(dataset.keys(), dataset.values(), strict=True))
         told = ((tag, _told(dataset, tag, raw[tag], file)) for tag in sorted(raw))
-        found = {f"{tag:08X}": text for tag, text in told if text}
-    return "{" + ",".join(f'"{tag}":{text}' for tag, text in found.items()) + "}"
+        return {f"{tag:08X}": text for tag, text in told if text}
 
 
 def _told(dataset: Dataset, tag: BaseTag, raw: object, file: _Bounded) -> str:
@@ -89,7 +89,7 @@ def _told(dataset: Dataset, tag: BaseTag, raw: object, file: _Bounded) -> str:
     if tag == _SPECIFIC_CHARACTER_SET:
         return json.dumps(_UTF_8)  # Source: DICOM PS3.18 F.2
     if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
-        if raw.VR != "SQ":
+        if (raw.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else "UN")) != "SQ":
             return ""
         file.seek(raw.value_tell)
         dataset[tag] = raw._replace(value=file.read(raw.length))

@@ -34,15 +34,16 @@ def _array(found: Sequence[HeldObject], paths: Sequence[Path]) -> Iterator[str]:
 
 
 def _header(held: HeldObject, path: Path) -> str:
-    """What the object says; of one that cannot be read only what it is, which was read when it came."""
-    try:
-        return header_json(path)
-    except (Malformed, Refused) as error:
-        log.warning("dicomweb.unreadable", extra={"study": held.study_id, "reason": str(error)})
+    """What the object says; of one that cannot be read, or no longer, only what it is, as was read when it came."""
     own = {
         "00080016": held.sop_class,
         "00080018": held.sop_uid,
         "0020000D": held.study_uid,
         "0020000E": held.series_uid,
     }
-    return json.dumps({tag: {"vr": "UI", "Value": [uid]} for tag, uid in own.items()})
+    found = {tag: json.dumps({"vr": "UI", "Value": [uid]}) for tag, uid in own.items()}
+    try:
+        found |= header_json(path)
+    except (Malformed, Refused) as error:
+        log.warning("dicomweb.unreadable", extra={"study": held.study_id, "reason": str(error)})
+    return "{" + ",".join(f'"{tag}":{found[tag]}' for tag in sorted(found)) + "}"
