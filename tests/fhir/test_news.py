@@ -13,6 +13,7 @@ from gateway.fhir.conformity import faults
 from gateway.fhir.destination import Destination
 from gateway.fhir.exact import encode_exact, read_exact
 from gateway.fhir.news import announcer, outgoing, renderer
+from gateway.fhir_assembly import fhir_destinations
 from gateway.flow import step
 from gateway.flow.announce import announce
 from gateway.flow.complete import complete_now, complete_quiet
@@ -23,7 +24,9 @@ from gateway.model.lifecycle import State, Step
 from gateway.model.measurement import Circumstances, Code, Measurement, Report
 from gateway.model.order import Order
 from gateway.model.study import Received, SeriesFacts, Study, StudyFacts
+from gateway.settings import Settings
 from gateway.store import outbox, studies
+from gateway.web.dicomweb.asked import ROOT
 
 LONDON = ZoneInfo("Europe/London")
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "fhir-out"
@@ -152,6 +155,19 @@ def test_an_ordered_picture_is_told_as_expected(whole: Study, order: Order, to: 
 
 def test_a_study_without_order_is_told_as_expected(several: Study, to: Destination) -> None:
     _golden("several-series", to, outgoing(several, (), (to,), LONDON))
+
+
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_our_own_dicomweb_is_told_at_our_public_address(whole: Study, order: Order, release: str) -> None:
+    told = {"url": "https://ehr.example/fhir", "release": release, "dicomweb": True}
+    settings = Settings.model_validate(
+        {"http": {"public_url": "https://gateway.example/"}, "fhir": {"destinations": {"ehr": told}}}
+    )
+    (destination,) = fhir_destinations(settings)
+    news = outgoing(whole, (order,), (destination,), LONDON)
+    _golden("own-dicomweb", destination, news)
+    (endpoint,) = _resources(news[0], "Endpoint")
+    assert endpoint["address"] == f"https://gateway.example{ROOT}"
 
 
 def test_measured_twins_are_told_as_expected(measured: Study, order: Order, to: Destination) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.fhir.auth import is_admitted
 from gateway.fhir.pushing import Attempt
-from gateway.fhir_assembly import fhir_sources
+from gateway.fhir_assembly import fhir_destinations, fhir_sources
 from gateway.flow.ports import Release
 from gateway.model.connection import Connection
 from gateway.model.errors import Invalid
@@ -270,3 +270,28 @@ def test_a_network_that_names_an_address_in_it_is_a_network_for_sources_too(tmp_
     source = fhir_sources(settings, lambda: datetime.now(UTC))["ehr"]
     came = Connection(address="10.200.1.1")
     assert is_admitted(source, Attempt(headers={}, peer=came.address, connection=came))
+
+
+def _destinations(**told: object) -> dict[str, object]:
+    return {"destinations": {"ehr": {"url": "https://ehr.example/fhir", **told}}}
+
+
+def test_where_our_dicomweb_is_must_be_known_before_it_is_told() -> None:
+    with pytest.raises(ValueError, match=r"fhir\.destinations\.ehr\.dicomweb: needs http\.public_url"):
+        Settings.model_validate({"fhir": _destinations(dicomweb=True)})
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ({}, ""),
+        ({"dicomweb": True}, "https://gw.example/dicom-web"),
+        ({"dicomweb_url": "https://pacs.example/web/"}, "https://pacs.example/web"),
+        ({"dicomweb": True, "dicomweb_url": "https://pacs.example/web"}, "https://pacs.example/web"),
+    ],
+)
+def test_another_place_of_images_wins_over_ours(told: dict[str, object], address: str) -> None:
+    settings = Settings.model_validate(
+        {"http": {"public_url": "https://gw.example/"}, "fhir": _destinations(**told)}
+    )
+    assert [one.dicomweb_url for one in fhir_destinations(settings)] == [address]
