@@ -1,9 +1,10 @@
 """A stored object opened for reading: inflated when it is deflated, pydicom's complaints turned into ours.
 
-Meant for one thread at a time: silencing warnings is not safe beside another one that does.
+One thread reads at a time, the others wait: silencing warnings is not safe beside another one that does.
 """
 
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,7 @@ MAX_INFLATED = 512 * 1024 * 1024
 _PREFIX = 128 + len(b"DICM")  # Source: DICOM PS3.10 7.1
 _GROUP_LENGTH_ELEMENT = 12  # (0002,0000) UL itself, which its value does not count
 _CHUNK = 1024 * 1024
+_turn = threading.RLock()
 _RUST_PANICS = "pyo3_runtime"  # the module of the exception that stands for a panic of the RLE decoder
 
 _UNREADABLE = (
@@ -58,7 +60,7 @@ def open_object(path: Path, max_inflated: int = MAX_INFLATED) -> Iterator[Binary
         file = path.open("rb")
     except OSError:
         raise Unavailable("the object's file cannot be opened") from None
-    with file, warnings.catch_warnings():
+    with file, _turn, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield _inflated(file, path, max_inflated)

@@ -68,7 +68,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _PixelElement:
+class PixelElement:
     """The element that holds the pixels; the file stands at its value."""
 
     keyword: str
@@ -84,7 +84,7 @@ def read_first_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Frame | Non
     """
     with open_object(path) as file:
         header = read_header(file, _KEYWORDS)
-        element = _read_pixel_element(file, *header.original_encoding)
+        element = read_pixel_element(file, *header.original_encoding)
         if element is None:
             return None
         _check_size(header, max_pixels)
@@ -92,7 +92,7 @@ def read_first_frame(path: Path, *, max_pixels: int = MAX_PIXELS) -> Frame | Non
         return Frame(pixels=_render(stored, photometric, header), aspect=_read_aspect(header))
 
 
-def _read_pixel_element(file: BinaryIO, is_implicit: bool, is_little_endian: bool) -> _PixelElement | None:
+def read_pixel_element(file: BinaryIO, is_implicit: bool, is_little_endian: bool) -> PixelElement | None:
     """The element `file` stands at, read up to its value; None at the data set's end. Source: DICOM PS3.5 7.1."""
     order = "<" if is_little_endian else ">"
     start = file.read(8)
@@ -103,9 +103,9 @@ def _read_pixel_element(file: BinaryIO, is_implicit: bool, is_little_endian: boo
     if keyword is None:
         return None
     if is_implicit or not vr.isalpha():  # some data sets are not as explicit as their meta says
-        return _PixelElement(keyword=keyword, vr="OW", length=struct.unpack(f"{order}I", start[4:])[0])
+        return PixelElement(keyword=keyword, vr="OW", length=struct.unpack(f"{order}I", start[4:])[0])
     length = struct.unpack(f"{order}I", file.read(4))[0]
-    return _PixelElement(keyword=keyword, vr=vr.decode("ascii"), length=length)
+    return PixelElement(keyword=keyword, vr=vr.decode("ascii"), length=length)
 
 
 def _check_size(header: Dataset, max_pixels: int) -> None:
@@ -118,12 +118,12 @@ def _check_size(header: Dataset, max_pixels: int) -> None:
         raise Malformed("Samples per Pixel (0028,0002): neither 1 nor 3")
 
 
-def _decode(file: BinaryIO, header: Dataset, element: _PixelElement) -> tuple[NDArray[np.generic], str]:
+def _decode(file: BinaryIO, header: Dataset, element: PixelElement) -> tuple[NDArray[np.generic], str]:
     """The first frame's stored values, colours as RGB or palette indices, and what they then are.
 
     Raises Malformed for a transfer syntax without a decoder.
     """
-    syntax = _transfer_syntax(header)
+    syntax = transfer_syntax(header)
     try:
         decoder = get_decoder(syntax)
     except (NotImplementedError, ValueError):
@@ -140,7 +140,7 @@ def _decode(file: BinaryIO, header: Dataset, element: _PixelElement) -> tuple[ND
     return stored, str(properties["photometric_interpretation"])
 
 
-def _transfer_syntax(header: Dataset) -> UID:
+def transfer_syntax(header: Dataset) -> UID:
     """The one named, or what the bytes looked like when none is."""
     named = header.file_meta.get("TransferSyntaxUID")
     if named:
@@ -151,7 +151,7 @@ def _transfer_syntax(header: Dataset) -> UID:
     return ExplicitVRLittleEndian if is_little_endian else ExplicitVRBigEndian
 
 
-def _native_options(options: Mapping[str, Any], element: _PixelElement) -> dict[str, Any]:
+def _native_options(options: Mapping[str, Any], element: PixelElement) -> dict[str, Any]:
     """One frame is enough, however many are missing; YBR_FULL_422 that is not subsampled is YBR_FULL."""
     changed: dict[str, Any] = {"number_of_frames": 1}
     whole = options["rows"] * options["columns"] * 3 * options["number_of_frames"]

@@ -9,7 +9,6 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
-from gateway.imaging import part10
 from gateway.imaging.part10 import open_object, read_header
 from gateway.model.errors import Malformed, Refused, Unavailable
 
@@ -36,16 +35,13 @@ def test_a_header_is_read_up_to_the_pixels(bundled: Callable[[str], Path]) -> No
         assert file.read(4) == b"\xe0\x7f\x10\x00"
 
 
-def test_a_data_set_that_inflates_too_far_is_refused(
-    bundled: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(part10, "MAX_INFLATED", 5 * 1024 * 1024)
+def test_a_data_set_that_inflates_too_far_is_refused(bundled: Callable[[str], Path], tmp_path: Path) -> None:
     content = bundled("image_dfl.dcm").read_bytes()
     start = 144 + int.from_bytes(content[140:144], "little")
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     bomb = deflater.compress(bytes(20 * 1024 * 1024)) + deflater.flush()
     (tmp_path / "bomb.dcm").write_bytes(content[:start] + bomb)
-    with pytest.raises(Refused), open_object(tmp_path / "bomb.dcm"):
+    with pytest.raises(Refused), open_object(tmp_path / "bomb.dcm", max_inflated=5 * 1024 * 1024):
         pass
 
 

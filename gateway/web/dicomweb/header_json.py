@@ -5,9 +5,7 @@ An object may be hostile: what is read of it is bounded, and an element that can
 
 import json
 import struct
-import threading
 from pathlib import Path
-from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -15,8 +13,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag
 
+from gateway.imaging.bounded import Bounded
 from gateway.imaging.part10 import open_object
-from gateway.model.errors import Malformed
 
 MAX_VALUE_BYTES = 64 * 1024
 """Longer values are bulk and left out; sequences are not. Source: DICOM PS3.18 10.4.1.1.2."""
@@ -38,40 +36,14 @@ _UNTELLABLE = (
     struct.error,
 )  # what pydicom raises on an element whose value is none of its kind
 
-_one_at_a_time = threading.Lock()  # pydicom's warnings are silenced meanwhile: they would tell values
-
-
-class _Bounded:
-    """A file of which only so much is read."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._left = MAX_HEADER_BYTES
-
-    def read(self, size: int = -1) -> bytes:
-        """Raises Malformed when more than MAX_HEADER_BYTES were read altogether."""
-        chunk = self._file.read(self._left + 1 if size is None or size < 0 else min(size, self._left + 1))
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise Malformed("data set: its header is longer than is read")
-        return chunk
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Where the file then stands."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Where the file stands."""
-        return self._file.tell()
-
 
 def header_json(path: Path) -> dict[str, str]:
     """The elements before the pixels, by tag ("00100010"), as JSON text. File meta information is no part of it.
 
     Raises Malformed or Refused when the object cannot be read, Unavailable when its file cannot be opened.
     """
-    with _one_at_a_time, open_object(path, MAX_HEADER_BYTES) as opened:
-        file = _Bounded(opened)
+    with open_object(path, MAX_HEADER_BYTES) as opened:
+        file = Bounded(opened, MAX_HEADER_BYTES)
         dataset = dcmread(
             file,
             force=True,
@@ -84,7 +56,7 @@ def header_json(path: Path) -> dict[str, str]:
         return {f"{tag:08X}": text for tag, text in told if text}
 
 
-def _told(dataset: Dataset, tag: BaseTag, raw: object, file: _Bounded) -> str:
+def _told(dataset: Dataset, tag: BaseTag, raw: object, file: Bounded) -> str:
     """The element as JSON text, "" when it is left out."""
     if tag == _SPECIFIC_CHARACTER_SET:
         return json.dumps(_UTF_8)  # Source: DICOM PS3.18 F.2

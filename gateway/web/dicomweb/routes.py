@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from gateway.flow.ports import Ports
 from gateway.model.errors import GatewayError, Malformed, NotFound, Refused, Unavailable
-from gateway.web.dicomweb import metadata, pictures, retrieve, search
+from gateway.web.dicomweb import frames, metadata, pictures, retrieve, search
 from gateway.web.dicomweb.accept import Unacceptable
 from gateway.web.dicomweb.admission import Unproven, reader
 from gateway.web.dicomweb.asked import ROOT, Asked, Service
@@ -47,6 +47,7 @@ TABLE: tuple[tuple[str, _Answer], ...] = (
     (f"{_STUDY}/metadata", metadata.metadata),
     (f"{_SERIES}/metadata", metadata.metadata),
     (f"{_INSTANCE}/metadata", metadata.metadata),
+    (f"{_INSTANCE}/frames/{{frames}}", frames.frames),
     (f"{_INSTANCE}/rendered", pictures.picture),
     (f"{_INSTANCE}/thumbnail", pictures.picture),
 )

@@ -35,6 +35,8 @@ class Shelf:
         syntax = dataset.file_meta.TransferSyntaxUID
         encoded = DicomBytesIO()
         encoded.is_little_endian, encoded.is_implicit_VR = syntax.is_little_endian, syntax.is_implicit_VR
+        if syntax.is_encapsulated and "PixelData" in dataset:
+            dataset["PixelData"].is_undefined_length = True  # Source: DICOM PS3.5 A.4
         write_dataset(encoded, dataset)
         header = file_header(
             sop_class=dataset.SOPClassUID,
