@@ -16,7 +16,7 @@ _INTRODUCTION = """\
 
 `gateway conformance` prints this page for the configuration it runs with; here it is with the defaults. The gateway is
 an application entity that hands out a modality worklist, takes performed procedure steps and objects, and commits to
-the objects it holds. It has no query/retrieve."""
+the objects it holds. It has no query/retrieve by DIMSE; docs/dicomweb.md tells what it serves by DICOMweb."""
 _STORAGE = """\
 Every class is stored: standard, retired and private ones, images and waveforms, reports, presentation states and key
 objects, in any series. Of the transfer syntaxes that are proposed for a class the first is accepted, whichever it is,

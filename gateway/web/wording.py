@@ -228,7 +228,13 @@ def asked_words(keys: Iterable[tuple[str, str]]) -> str:
 def actor_words(actor: str) -> str:
     """ "anna", "HL7 (ris)", "machine US1", "the gateway": who an audit event names."""
     kind, _, name = actor.partition(":")
-    told = {"user": name, "hl7": f"HL7 ({name})", "fhir": f"FHIR ({name})", "dicom": f"machine {name}"}
+    told = {
+        "user": name,
+        "hl7": f"HL7 ({name})",
+        "fhir": f"FHIR ({name})",
+        "dicom": f"machine {name}",
+        "token": f"program {name}",
+    }
     return told.get(kind, "the gateway" if actor == "gateway" else actor)
 
 
@@ -263,6 +269,8 @@ _DEEDS = {
     "order.unmerge": "Moved back: the merge was undone",
     "order.discontinued": "Received as stopped",
     "order.view": "Opened",
+    "study.view": "Opened",
+    "study.retrieve": "Retrieved",
     "message.view": "Opened",
     "message.replay": "Tried again",
     "message.edit": "Edited",
