@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -170,3 +172,30 @@ def test_merged_patients_are_listed_and_taken_apart_again(gateway: Any, order: C
     assert kept["patient_id"] == "MRN100"
     again = gateway.command("merges", "undo", "1")
     assert (again.returncode, "undone already" in again.stderr) == (1, True)
+
+
+def test_a_program_reads_studies_with_a_token_until_it_is_revoked(gateway: Any) -> None:
+    added = gateway.command("token", "add", "viewer", "--scope", "dicomweb")
+    secret = added.stdout.strip()
+    assert (added.returncode, secret.startswith("iog_")) == (0, True)
+    again = gateway.command("token", "add", "viewer", "--scope", "dicomweb")
+    assert (again.returncode, "already a token" in again.stderr) == (1, True)
+    assert gateway.command("token", "add", "other", "--scope", "everything").returncode == 2
+
+    def status() -> int:
+        asked = urllib.request.Request(
+            f"{gateway.url}/dicom-web/studies", headers={"Authorization": f"Bearer {secret}"}
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert status() == 204
+    (row,) = [json.loads(line) for line in gateway.command("token", "list", "--json").stdout.splitlines()]
+    assert (row["name"], row["scope"], row["used_at"] is not None) == ("viewer", "dicomweb", True)
+    assert gateway.command("token", "revoke", "viewer").returncode == 0
+    assert status() == 401
+    assert gateway.command("token", "revoke", "viewer").returncode == 1
+    assert gateway.command("token", "list").stdout == "nothing yet\n"

@@ -60,7 +60,7 @@ def frames(asked: Asked) -> Response:
     for one in wanted:
         is_plain = layout.frame_bytes is not None or "transfer-syntax" in one.parameters
         for kind in kinds:
-            # Octets whose encoding nobody named are uncompressed. Source: DICOM PS3.18 8.7.3.3.2.
+            # Octets whose encoding nobody named are uncompressed. Source: DICOM PS3.18 8.7.3.3.
             if one.takes_parts(kind) and one.takes_syntax(layout.syntax) and (kind != OCTETS or is_plain):
                 return _answer(asked, path, layout, numbers, kind)
     raise Unacceptable(
