@@ -8,7 +8,18 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, FromClause, Select, case, exists, func, select, union_all
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    FromClause,
+    Select,
+    case,
+    exists,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 
 from gateway.model.ids import Uid
 from gateway.model.patient import Patient
@@ -142,7 +153,8 @@ def _having(match: Match, ours: "Column[str]", theirs: "Column[str]") -> "Select
         select(studies.c.id)
         .join(orders, orders.c.id == studies.c.order_id)
         .join(patients, patients.c.id == orders.c.patient_row)
-        .where(theirs.in_(match.values))
+        # The index of patients holds those with an identifier; SQLite takes it only where the statement says so too.
+        .where(theirs.in_(match.values), theirs != literal_column("''"))
     )
     together = union_all(select(studies.c.id).where(ours.in_(match.values)), linked).subquery("having")
     return select(together.c[0])

@@ -1,8 +1,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from gateway.model.ids import Uid
 from gateway.model.order import Order
@@ -123,3 +126,32 @@ def test_a_study_in_doubt_is_there_only_for_those_who_may_see_it(each_database: 
             "1/1.dcm",
             "1/2.dcm",
         ]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted(patient_id=Match(values=("P1",))),
+        Wanted(accession=Match(values=("A1",))),
+        Wanted(study_uids=("1.2",)),
+        Wanted(study_date=Range(first="20260101", last="20260131")),
+    ],
+    ids=lambda wanted: next(
+        name for name in ("patient_id", "accession", "study_uids", "study_date") if getattr(wanted, name)
+    ),
+)
+def test_studies_are_found_over_indexes(tmp_path: Path, wanted: Wanted) -> None:
+    database = Database(f"sqlite:///{tmp_path}/plans.db")
+    database.upgrade()
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        asked.append((statement, values))
+
+    with database.read() as tx:
+        event.listen(tx.connection, "before_cursor_execute", note)
+        study_search.find_studies(tx, wanted, limit=5)
+        event.remove(tx.connection, "before_cursor_execute", note)
+        plan = tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0][0]}", asked[0][1]).all()
+    database.close()
+    assert not [row[3] for row in plan if row[3].startswith("SCAN")]
