@@ -292,4 +292,4 @@ def limits(settings: Settings) -> watch_feeds.Limits:
 def dicomweb_routes(settings: Settings, ports: Ports) -> list[Route]:
     """The addresses of our DICOMweb."""
     http = settings.http
-    return dicomweb.routes(ports, public_url=http.public_url or "", secure_cookies=http.secure_cookies)
+    return dicomweb.routes(ports, public_url=http.public_url or "", secure_cookies=http.is_secure)

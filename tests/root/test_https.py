@@ -168,6 +168,7 @@ def test_browsers_get_a_secure_cookie_and_are_told_to_stay_with_tls(house: House
         assert "Secure" in answer.headers["set-cookie"]
         assert answer.headers["strict-transport-security"].startswith("max-age=")
         assert client.get("/").status_code == 200
+        assert client.get("/dicom-web/studies").status_code == 204
 
 
 def test_an_ending_certificate_is_told_on_the_page(house: House) -> None:
