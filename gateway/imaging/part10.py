@@ -19,6 +19,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
+from gateway.imaging.bounded import Bounded
 from gateway.model.errors import Malformed, Refused, Unavailable
 
 MAX_INFLATED = 512 * 1024 * 1024
@@ -70,7 +71,7 @@ def open_object(path: Path, max_inflated: int = MAX_INFLATED) -> Iterator[Binary
             raise Malformed(f"data set: cannot be read ({type(error).__name__})") from None
 
 
-def read_header(file: BinaryIO, keywords: Iterable[str]) -> Dataset:
+def read_header(file: BinaryIO | Bounded, keywords: Iterable[str]) -> Dataset:
     """The named elements of the data set before its pixels; `file` is left at the pixel element or at its end."""
     tags = [tag for tag in map(tag_for_keyword, keywords) if tag is not None]
     return dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(tags))

@@ -16,6 +16,7 @@ from gateway.model.errors import Malformed, NotFound
 MAX_FRAME_BYTES = 128 * 1024 * 1024
 """A compressed frame is read whole, up to this with the table of where frames begin."""
 
+_MAX_HEADER_BYTES = 64 * 1024 * 1024  # tables of where a million frames begin take a quarter of it
 _KEYWORDS = (
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -47,7 +48,7 @@ def read_layout(path: Path) -> Layout:
     Raises NotFound when it has none that can be cut out, Malformed when it cannot be read, Unavailable.
     """
     with open_object(path) as file:
-        header = read_header(file, _KEYWORDS)
+        header = read_header(Bounded(file, _MAX_HEADER_BYTES), _KEYWORDS)
         element = read_pixel_element(file, *header.original_encoding)
         if element is None or element.keyword != "PixelData":
             raise NotFound("the object has no frames")

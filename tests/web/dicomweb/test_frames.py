@@ -87,6 +87,14 @@ async def test_what_has_no_frames_to_cut_out_says_so(client: httpx.AsyncClient, 
         assert (answer.status_code, answer.text.count("\n")) == (404, 1)
 
 
+async def test_a_table_of_frames_without_end_is_not_read(client: httpx.AsyncClient, shelf: "Shelf") -> None:
+    dataset = shelf.examine()[2]
+    dataset.ExtendedOffsetTable = dataset.ExtendedOffsetTableLengths = bytes(40 * 1024 * 1024)
+    shelf.keep(dataset)
+    answer = await client.get(f"{_place(dataset)}/1")
+    assert (answer.status_code, "than the limit" in answer.text) == (404, True)
+
+
 async def test_pixels_that_are_too_short_are_not_served(client: httpx.AsyncClient, shelf: "Shelf") -> None:
     short = shelf.examine()[0]
     short.NumberOfFrames = 2
