@@ -7,6 +7,7 @@ HL7 v2.4 2.16.5 for the older ERR.
 import re
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 
 from gateway.hl7 import charset
@@ -81,7 +82,7 @@ def render_ack(
     refusal, so theirs never come with AA and CA.
     """
     marks = asked.delimiters if asked else Delimiters()
-    version = _version(asked)
+    version = _numbers(asked.header.value(12) if asked else _UNREADABLE_VERSION)
     segments = [
         _header(asked, marks, version, control_id, at),
         _verdict(asked, marks, version, code, text or next((fault.text for fault in faults), "")),
@@ -91,10 +92,10 @@ def render_ack(
     return charset.encode(rendered.translate(_UNFRAMED), codec)
 
 
-def _version(asked: Message | None) -> tuple[int, ...]:
+@lru_cache(maxsize=64)
+def _numbers(version: str) -> tuple[int, ...]:
     """MSH-12 as numbers; () when it is none, which counts as older than all."""
-    number = asked.header.value(12) if asked else _UNREADABLE_VERSION
-    parts = number.strip().split(".")
+    parts = version.strip().split(".")
     return tuple(map(int, parts)) if all(_DIGITS.fullmatch(part) for part in parts) else ()
 
 

@@ -7,6 +7,7 @@ should have and an EHR left out are forgiven; `24:00` is the midnight that ends 
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.mapping.scope import Data, Run, Unfit, text_of
@@ -31,6 +32,9 @@ class Stamp:
     zone: timezone | None
 
 
+@lru_cache(
+    maxsize=256
+)  # a message's own date is read for itself and for each table, its sender's days all day
 def read_stamp(text: str) -> Stamp:
     """What a date or date and time says.
 
