@@ -103,4 +103,5 @@ def _ending(key: str, file: Path, at: datetime) -> str:
     if ends - at > WARN_BEFORE:
         return ""
     day = ends.date().isoformat()
-    return f"{key}: the certificate {'expired on' if ends <= at else 'expires on'} {day}"
+    says = "expired on" if ends <= at else "expires on"
+    return f"{key}: the certificate {says} {day}; put a renewed one in the place of its file"
