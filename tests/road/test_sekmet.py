@@ -18,10 +18,13 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
+from gateway.fhir.keys import make_key
+
 SEKMET = Path(os.environ.get("SEKMET", "no program")).absolute()
 WITHIN_S = 30.0
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
 FHIR = {"Content-Type": "application/fhir+json"}
+HOUSE = {"Authorization": "Bearer the secret of the house"}
 PATIENT = {
     "resourceType": "Patient",
     "identifier": [
@@ -44,14 +47,15 @@ pytestmark = pytest.mark.skipif(
 class Hospital:
     """A running sekmet, which knows the gateway as a peer of its own."""
 
-    def __init__(self, folder: Path, port: int, gateway: str) -> None:
+    def __init__(self, folder: Path, port: int, gateway: str, guard: str = "") -> None:
+        """`guard` are the lines of its settings that say who may come in: with HOUSE everything may be done."""
         self.base = f"http://127.0.0.1:{port}/fhir"
         self.folder = folder
         self.settings = folder / "settings.yaml"
         self.settings.write_text(
             f"base_url: {self.base}\nhost: 127.0.0.1\nport: {port}\nsimulator: {{enabled: false}}\n"
             f'peers: {{gw: {{base_url: "{gateway}/fhir/ehr", mode: messaging, '
-            f"auth: {{type: bearer, token: a long secret}}}}}}\n",
+            f"auth: {{type: bearer, token: a long secret}}}}}}\n{guard}",
             encoding="utf-8",
         )
 
@@ -89,11 +93,11 @@ class Hospital:
 
     def add(self, resource: dict[str, Any]) -> str:
         url = f"{self.base}/{resource['resourceType']}"
-        answer = httpx.post(url, content=json.dumps(resource), headers=FHIR, timeout=10)
+        answer = httpx.post(url, content=json.dumps(resource), headers={**FHIR, **HOUSE}, timeout=10)
         return str(answer.raise_for_status().json()["id"])
 
     def read(self, address: str) -> Any:
-        return httpx.get(f"{self.base}/{address}", timeout=10).raise_for_status().json()
+        return httpx.get(f"{self.base}/{address}", headers=HOUSE, timeout=10).raise_for_status().json()
 
 
 def _until(is_so: Callable[[], bool]) -> None:
@@ -105,15 +109,40 @@ def _until(is_so: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def hospital(serve: Callable[..., Any], tmp_path: Path) -> Iterator[tuple[Any, Hospital]]:
+    with _beside(serve, tmp_path) as both:
+        yield both
+
+
+@pytest.fixture
+def guarded(serve: Callable[..., Any], tmp_path: Path) -> Iterator[tuple[Any, Hospital]]:
+    """A hospital that lets the gateway in by SMART Backend Services alone, and reads its keys from it."""
+    key = tmp_path / "gateway.pem"
+    make_key(key, "ES384")
+    proof = f'{{ smart_backend = {{ client_id = "gateway", keys = ["{key}"] }} }}'
+    guard = (
+        "server_auth: {{types: [bearer, smart], tokens: [the secret of the house], "
+        "smart_clients: [{{client_id: gateway, jwks_url: '{gateway}/.well-known/jwks.json', scopes: 'system/*.*'}}]}}\n"
+    )
+    with _beside(
+        serve, tmp_path, read=f"read_auth = {proof}\n", write=f"auth = {proof}\n", guard=guard
+    ) as both:
+        yield both
+
+
+@contextmanager
+def _beside(
+    serve: Callable[..., Any], folder: Path, *, read: str = "", write: str = "", guard: str = ""
+) -> Iterator[tuple[Any, Hospital]]:
+    """A gateway and a hospital; `read` and `write` say how the gateway proves itself, `guard` whom it lets in."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}/fhir"
     gateway = serve(
-        f'[fhir.sources.ehr]\nauth = {{ bearer = "a long secret" }}\nbase_url = "{url}"\n'
+        f'[fhir.sources.ehr]\nauth = {{ bearer = "a long secret" }}\nbase_url = "{url}"\n{read}'
         f'poll = {{ criteria = "ServiceRequest" }}\n'
-        f'[fhir.destinations.ehr]\nurl = "{url}"\nwrite = "auto"\n'
+        f'[fhir.destinations.ehr]\nurl = "{url}"\nwrite = "auto"\n{write}'
     )
-    hospital = Hospital(tmp_path, port, gateway.url)
+    hospital = Hospital(folder, port, gateway.url, guard.format(gateway=gateway.url))
     with hospital.running():
         yield gateway, hospital
 
@@ -144,7 +173,17 @@ def _orders(gateway: Any) -> list[dict[str, Any]]:
 def test_an_order_comes_by_message_and_its_task_and_study_go_back(
     hospital: tuple[Any, Hospital], tmp_path: Path
 ) -> None:
-    gateway, ehr = hospital
+    _there_and_back(*hospital, tmp_path)
+
+
+def test_the_same_by_smart_backend_services(guarded: tuple[Any, Hospital], tmp_path: Path) -> None:
+    gateway, ehr = guarded
+    assert httpx.get(f"{ehr.base}/ImagingStudy", timeout=10).status_code == 401
+    _there_and_back(gateway, ehr, tmp_path)
+
+
+def _there_and_back(gateway: Any, ehr: Hospital, tmp_path: Path) -> None:
+    """An order from the hospital, its images, and what the hospital knows of both in the end."""
     patient = ehr.add(PATIENT)
     made = ehr.run("orders.imaging_order", patient=patient)
     (ack,) = made["_meta"]["acks"]
@@ -204,7 +243,7 @@ def _subscribed(gateway: Any, ehr: Hospital, **more: Any) -> None:
 def _revoked(ehr: Hospital, order: str) -> None:
     resource = {**ehr.read(f"ServiceRequest/{order}"), "status": "revoked"}
     url = f"{ehr.base}/ServiceRequest/{order}"
-    httpx.put(url, content=json.dumps(resource), headers=FHIR, timeout=10).raise_for_status()
+    httpx.put(url, content=json.dumps(resource), headers={**FHIR, **HOUSE}, timeout=10).raise_for_status()
 
 
 @pytest.mark.parametrize("payload", [{"payload": "application/fhir+json"}, {}])
