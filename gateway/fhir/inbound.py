@@ -20,7 +20,7 @@ from gateway.fhir.capability import render_capability
 from gateway.fhir.classify import XML, address_in
 from gateway.fhir.exact import encode_exact
 from gateway.fhir.holding import known_to
-from gateway.fhir.interpret import OUR_FAULT, Understood, not_understood, understand
+from gateway.fhir.interpret import OUR_FAULT, Understood, not_a_message, not_understood, understand
 from gateway.fhir.outcome import encode
 from gateway.fhir.pushing import Attempt
 from gateway.fhir.responding import answer, refusal
@@ -34,6 +34,7 @@ from gateway.model.message import Inbound, Protocol, Receipt
 
 log = logging.getLogger(__name__)
 
+PROCESS_MESSAGE = "$process-message"
 MAX_BYTES = 8 * 1024 * 1024
 RETRY_AFTER_S = 5
 
@@ -162,6 +163,7 @@ class _Edge:
             condition=request.headers.get("if-none-exist", ""),
             prefers=request.headers.get("prefer", ""),
             base=_base(request),
+            is_message=request.path_params.get("resource_type") == PROCESS_MESSAGE,
         )
         return self._take(pushed, source)
 
@@ -244,7 +246,11 @@ class _Edge:
         try:
             at = self.ports.clock()
             known = known_to(self.ports.database, source.name, stale_before=source.stale_before(at))
-            return understand(pushed.raw, source, self.modules(), request=pushed.request, known=known, at=at)
+            understood = understand(
+                pushed.raw, source, self.modules(), request=pushed.request, known=known, at=at
+            )
+            is_refused = pushed.is_message and understood.is_no_message
+            return not_a_message(pushed.raw, source) if is_refused else understood
         except Exception:
             log.exception("fhir.not_interpreted", extra={"source": source.name})
             return not_understood(pushed.raw, source)
@@ -284,6 +290,7 @@ class _Pushed:
     condition: str  # If-None-Exist
     prefers: str  # Prefer
     base: str  # our address for the source
+    is_message: bool  # it came to $process-message
 
     @property
     def request(self) -> str:

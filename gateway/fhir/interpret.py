@@ -48,6 +48,12 @@ class Understood:
     interpretation: Interpretation
     withdrawn: tuple[Mapped, ...] = ()  # the orders that were taken back by deleting what asked for them
 
+    @property
+    def is_no_message(self) -> bool:
+        """Whether it cannot be answered as a message, and there is no order in it for which it would be taken."""
+        arrival = self.arrival
+        return arrival is not None and not arrival.orders and header_of(arrival.resource) is None
+
 
 def understand(
     raw: bytes,
@@ -219,6 +225,11 @@ def _unread(where: str, target: str, said: str, *, is_held: bool) -> Fault:
 def not_understood(raw: bytes, source: Source) -> Understood:
     """The meaning of a body that we failed to interpret by a fault of our own."""
     return _failed(raw, source, "the gateway failed to interpret the message", OUR_FAULT)
+
+
+def not_a_message(raw: bytes, source: Source) -> Understood:
+    """The meaning of a body that came as a message and is none. Source: FHIR R4 messaging.html, bdl-11."""
+    return _failed(raw, source, "a message is a Bundle whose first entry is a MessageHeader", UNREADABLE)
 
 
 def _failed(raw: bytes, source: Source, failure: str, code: str) -> Understood:

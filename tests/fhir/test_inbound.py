@@ -176,6 +176,23 @@ def test_a_message_that_nothing_is_taken_of_is_a_fatal_error(
     assert header["response"]["code"] == "fatal-error"
 
 
+NO_MESSAGE = json.dumps(
+    {"resourceType": "Bundle", "type": "message", "entry": [{"resource": {"resourceType": "Patient"}}]}
+).encode()
+
+
+def test_what_comes_as_a_message_and_is_none_is_kept_and_refused(gateway: Gateway, ports: Ports) -> None:
+    answer = gateway.push(NO_MESSAGE, path="/fhir/ehr/$process-message")
+    assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
+    assert "MessageHeader" in answer.text
+    (message,) = _messages(ports)
+    assert (message.state, message.raw) == (MessageState.FAILED, NO_MESSAGE)
+
+
+def test_the_same_elsewhere_is_a_bundle_without_an_order(gateway: Gateway) -> None:
+    assert gateway.push(NO_MESSAGE).status_code == 200
+
+
 def test_a_transaction_gets_an_answer_for_each_entry(
     gateway: Gateway, ports: Ports, wire: Callable[[str], bytes]
 ) -> None:

@@ -52,10 +52,10 @@ class Hospital:
         self.base = f"http://127.0.0.1:{port}/fhir"
         self.folder = folder
         self.settings = folder / "settings.yaml"
+        peer = f'base_url: "{gateway}/fhir/ehr", auth: {{type: bearer, token: a long secret}}'
         self.settings.write_text(
             f"base_url: {self.base}\nhost: 127.0.0.1\nport: {port}\nsimulator: {{enabled: false}}\n"
-            f'peers: {{gw: {{base_url: "{gateway}/fhir/ehr", mode: messaging, '
-            f"auth: {{type: bearer, token: a long secret}}}}}}\n{guard}",
+            f"peers: {{gw: {{{peer}, mode: messaging}}, gw-rest: {{{peer}, mode: rest}}}}\n{guard}",
             encoding="utf-8",
         )
 
@@ -90,6 +90,14 @@ class Hospital:
             env=self.environment, capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
         return json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])[0]
+
+    def play(self, scenario: str, peer: str) -> str:
+        """What is told of the scenario, played with the gateway; empty when all of it went well."""
+        done = subprocess.run(
+            [SEKMET, "scenario", "run", scenario, "--peer", peer, "--no-serve"], cwd=self.folder,
+            env=self.environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        return "" if done.returncode == 0 and "1/1 scenarios passed" in done.stdout else done.stdout
 
     def add(self, resource: dict[str, Any]) -> str:
         url = f"{self.base}/{resource['resourceType']}"
@@ -287,3 +295,10 @@ def _put(gateway: Any, resource: dict[str, Any]) -> str:
     answer = httpx.post(url, content=json.dumps(resource), headers=headers, timeout=10)
     assert answer.status_code == 201
     return str(answer.json()["id"])
+
+
+def test_the_hospitals_own_scenarios_pass(hospital: tuple[Any, Hospital]) -> None:
+    _, ehr = hospital
+    assert ehr.play("messaging_adt_orders", "gw") == ""
+    for scenario in ("rad_order_imaging_report", "adt_merge_update", "appointment_book_cancel"):
+        assert ehr.play(scenario, "gw-rest") == ""
