@@ -31,6 +31,7 @@ from gateway.hl7.over_http import Door
 from gateway.hl7.reading import Expected
 from gateway.hl7.tls import Certificates
 from gateway.mapping.registry import Modules
+from gateway.model import network
 from gateway.model.connection import read_subject
 from gateway.model.hours import read_hours
 from gateway.model.ids import uid_from_uuid
@@ -206,7 +207,7 @@ def hl7_rules(chosen: Listener) -> hl7_inbound.Rules:
 def hl7_access(chosen: Listener) -> hl7_entry.Access:
     """Who may connect to a listener."""
     return hl7_entry.Access(
-        networks=tuple(hl7_entry.read_network(one) for one in chosen.allow),
+        networks=tuple(network.read_network(one) for one in chosen.allow),
         subjects=tuple(read_subject(one) for one in chosen.allow_subjects),
     )
 

@@ -19,10 +19,10 @@ from gateway.fhir.reading_back import ReadingBack, connection_to
 from gateway.fhir.registrar import Form, Registrar, Wish
 from gateway.flow.follow import Rhythm
 from gateway.flow.ports import Clock, Ports
-from gateway.hl7.access import read_network
 from gateway.mapping.registry import Modules
 from gateway.model.connection import read_subject
 from gateway.model.message import Inbound, Message
+from gateway.model.network import read_network
 from gateway.proof_sections import Oidc, Proof, PushProof, SenderCertificate
 from gateway.sections import Auth, FhirDestination, FhirSource, Subscribe
 from gateway.settings import Settings

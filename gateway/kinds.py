@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field
 
 from gateway.dicom.access import read_known
-from gateway.hl7.access import read_network
 from gateway.hl7.charset import codec_of
 from gateway.model.connection import read_subject
 from gateway.model.errors import Invalid
 from gateway.model.hours import read_hours
+from gateway.model.network import read_network
 
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free one
 

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_network
 from typing import Any
 
 from gateway.model.connection import Subject, subject_in
-from gateway.model.errors import Invalid
 from gateway.model.network import Network, is_within
 
 TRIES = 10
@@ -32,14 +30,6 @@ class Access:
             return True
         owned = subject_in(certificate)
         return any(subject <= owned for subject in self.subjects)
-
-
-def read_network(text: str) -> Network:
-    """A network, or the one address that `text` names. Raises Invalid."""
-    try:
-        return ip_network(text.strip(), strict=False)
-    except ValueError:
-        raise Invalid("not an address or network such as 192.0.2.7 or 10.0.0.0/8") from None
 
 
 class Tries:

@@ -1,10 +1,20 @@
 """Networks that a peer may call from."""
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
+from gateway.model.errors import Invalid
+
 Network: TypeAlias = IPv4Network | IPv6Network
+
+
+def read_network(text: str) -> Network:
+    """A network, or the one address that `text` names. Raises Invalid."""
+    try:
+        return ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise Invalid("not an address or network such as 192.0.2.7 or 10.0.0.0/8") from None
 
 
 def is_within(address: str, networks: Iterable[Network]) -> bool:

@@ -2,9 +2,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.hl7.access import TRIES, TRIES_WITHIN, Access, Tries, read_network
+from gateway.hl7.access import TRIES, TRIES_WITHIN, Access, Tries
 from gateway.model.connection import read_subject
 from gateway.model.errors import Invalid
+from gateway.model.network import read_network
 
 OWNED = {
     "subject": (

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from gateway.hl7.access import Access, read_network
+from gateway.hl7.access import Access
 from gateway.hl7.framing import End, frame
 from gateway.hl7.tls import Certificates
 from gateway.model.connection import read_subject
 from gateway.model.errors import Invalid
+from gateway.model.network import read_network
 from tests.authority import Authority, Owner, openssl
 
 Listen = Callable[..., Any]
