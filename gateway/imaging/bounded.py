@@ -1,8 +1,23 @@
 """A file of which only so much is read, whatever lengths it claims."""
 
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from gateway.model.errors import Malformed
+
+_CHUNK = 256 * 1024
+"""So much is in memory at once."""
+
+
+def pieces(file: BinaryIO, length: int) -> Iterator[bytes]:
+    """The next `length` bytes of the file in chunks. Raises Malformed where it ends before."""
+    left = length
+    while left:
+        chunk = file.read(min(_CHUNK, left))
+        if not chunk:
+            raise Malformed("the file of an object is shorter than it should be")
+        left -= len(chunk)
+        yield chunk
 
 
 class Bounded:

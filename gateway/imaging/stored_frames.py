@@ -8,7 +8,7 @@ from pydicom import Dataset
 from pydicom.encaps import get_frame
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from gateway.imaging.bounded import Bounded
+from gateway.imaging.bounded import Bounded, pieces
 from gateway.imaging.part10 import open_object, read_header
 from gateway.imaging.pixels import PixelElement, read_pixel_element, transfer_syntax
 from gateway.model.errors import Malformed, NotFound
@@ -28,7 +28,6 @@ _KEYWORDS = (
     "ExtendedOffsetTableLengths",
 )
 _UNCOMPRESSED = frozenset({ExplicitVRLittleEndian, ImplicitVRLittleEndian})
-_CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +72,9 @@ def frame(path: Path, layout: Layout, number: int) -> Iterator[bytes]:
     if layout.frame_bytes is None:
         yield _compressed(path, layout, number)
         return
-    with path.open("rb", buffering=0) as file:
+    with path.open("rb") as file:
         file.seek(layout.start + (number - 1) * layout.frame_bytes)
-        left = layout.frame_bytes
-        while left:
-            chunk = file.read(min(_CHUNK, left))
-            if not chunk:
-                raise Malformed("Pixel Data (7FE0,0010): it ends within a frame")
-            left -= len(chunk)
-            yield chunk
+        yield from pieces(file, layout.frame_bytes)
 
 
 def _compressed(path: Path, layout: Layout, number: int) -> bytes:

@@ -7,13 +7,11 @@ from secrets import token_hex
 
 from starlette.responses import Response, StreamingResponse
 
+from gateway.imaging.bounded import pieces
 from gateway.model.errors import NotFound
 from gateway.store.held_objects import HeldObject
 from gateway.web.dicomweb.accept import DICOM, MULTIPART, Range, Unacceptable, ranges
 from gateway.web.dicomweb.asked import Asked
-
-_CHUNK = 256 * 1024
-"""So much of an object is in memory at once, whatever its size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +71,8 @@ def _message(parts: Sequence[Part], end: bytes) -> Iterator[bytes]:
     """The connection breaks off, for all to see, when a file is gone or shorter than it was a moment ago."""
     for part in parts:
         yield part.head
-        with part.path.open("rb", buffering=0) as file:
-            left = part.size
-            while left:
-                chunk = file.read(min(_CHUNK, left))
-                if not chunk:
-                    raise EOFError("an object's file became shorter while it was sent")
-                left -= len(chunk)
-                yield chunk
+        with part.path.open("rb") as file:
+            yield from pieces(file, part.size)
     yield end
 
 
