@@ -21,16 +21,15 @@ from gateway.assembly import (
     feeds,
     hl7_access,
     hl7_certificates,
-    hl7_destinations,
     hl7_doors,
     hl7_rules,
     http_contexts,
     limits,
-    make_ports,
     rework,
     worklist_rules,
 )
 from gateway.checks import database_trouble, disk_trouble
+from gateway.destinations import fhir_destinations, hl7_destinations
 from gateway.dicom.server import DicomServer
 from gateway.fhir import inbound as fhir_inbound
 from gateway.fhir import jwks
@@ -43,7 +42,6 @@ from gateway.fhir.reading_back import ReadingBack
 from gateway.fhir.registrar import LOOK_S as SUBSCRIPTIONS_S
 from gateway.fhir.registrar import Watcher as Registered
 from gateway.fhir_assembly import (
-    fhir_destinations,
     fhir_sources,
     reading_back,
     registrars,
@@ -73,6 +71,7 @@ from gateway.mapping.watch import Watch
 from gateway.model.errors import GatewayError, Invalid, Unavailable
 from gateway.model.message import Message
 from gateway.own_certificates import Endings, check_certificates
+from gateway.ports_assembly import make_ports
 from gateway.settings import Settings
 from gateway.stored import read_stored
 from gateway.web import routes as web

@@ -1,10 +1,8 @@
 """The configuration becomes what the verbs and the edges are given."""
 
-import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from ssl import SSLContext
-from zoneinfo import ZoneInfo
 
 from starlette.routing import Route
 
@@ -16,17 +14,13 @@ from gateway.dicom.limits import Limits
 from gateway.dicom.machines import Machines
 from gateway.dicom.server import Tls
 from gateway.dicom.worklist import Rules
-from gateway.fhir import news, order_news
-from gateway.fhir_assembly import fhir_destinations, fhir_sources, inbound_credential, known_of
+from gateway.fhir_assembly import fhir_sources, known_of
 from gateway.flow import watch_feeds
-from gateway.flow.ports import Clock, Ports, both
+from gateway.flow.ports import Clock, Ports
 from gateway.flow.replay import Rework
 from gateway.hl7 import access as hl7_entry
-from gateway.hl7 import destination as hl7
 from gateway.hl7 import inbound as hl7_inbound
 from gateway.hl7.inbound import Inlet
-from gateway.hl7.news import announcer
-from gateway.hl7.outbound import MOST_CONTROL_ID
 from gateway.hl7.over_http import Door
 from gateway.hl7.reading import Expected
 from gateway.hl7.tls import Certificates
@@ -34,47 +28,14 @@ from gateway.mapping.registry import Modules
 from gateway.model import network
 from gateway.model.connection import read_subject
 from gateway.model.hours import read_hours
-from gateway.model.ids import uid_from_uuid
-from gateway.model.lifecycle import State
 from gateway.model.message import Inbound, Interpretation, Message
-from gateway.model.station import Station
 from gateway.model.tally import Tally
-from gateway.sections import Hl7Destination, Listener
+from gateway.proofs import inbound_credential
+from gateway.sections import Listener
 from gateway.settings import Settings
 from gateway.store.database import Database
-from gateway.store.files import Files
 from gateway.stored import encode_text, interpret_stored, text_of
 from gateway.web.dicomweb import routes as dicomweb
-
-
-def make_ports(settings: Settings) -> Ports:
-    """What the verbs need, for a configuration. The database is opened, not yet migrated."""
-    return Ports(
-        database=Database(settings.store.url),
-        files=Files(settings.store.files),
-        clock=_now,
-        new_uid=lambda: uid_from_uuid(uuid.uuid4()),
-        zone=ZoneInfo(settings.site.timezone),
-        stations=tuple(
-            Station(ae_title=s.ae_title, name=s.name or s.ae_title, modality=s.modality)
-            for s in settings.stations
-        ),
-        release=settings.worklist.release,
-        listed=frozenset({State.SENT, State.STARTED} if settings.worklist.show_started else {State.SENT}),
-        quiet=timedelta(seconds=settings.study.quiet_seconds),
-        expire_after=timedelta(days=settings.worklist.expire_after_days),
-        announce=both(
-            announcer(
-                hl7_destinations(settings),
-                lambda: uid_from_uuid(uuid.uuid4())[-MOST_CONTROL_ID:],
-                {name: one.fallback_charset for name, one in settings.hl7.listeners.items()},
-            ),
-            both(
-                order_news.announcer(fhir_destinations(settings)),
-                news.announcer(fhir_destinations(settings), ZoneInfo(settings.site.timezone)),
-            ),
-        ),
-    )
 
 
 def _now() -> datetime:
@@ -236,39 +197,6 @@ def hl7_doors(settings: Settings, inlets: Mapping[str, Inlet]) -> dict[str, Door
         for name, chosen in settings.hl7.listeners.items()
         if settings.http.is_local or not chosen.http_auth.is_none
     }
-
-
-def hl7_destinations(settings: Settings) -> tuple[hl7.Destination, ...]:
-    """Who is told about orders and studies by HL7 v2."""
-    return tuple(
-        hl7.Destination(
-            name=name,
-            host=one.host,
-            port=one.port,
-            sources=frozenset(one.sources or settings.hl7.listeners),
-            zone=ZoneInfo(one.timezone or settings.site.timezone),
-            tls=_tls(one) if one.tls else None,
-            sender=(one.sending_application, one.sending_facility),
-            receiver=(one.receiving_application, one.receiving_facility),
-            processing=one.processing,
-            version=one.version,
-            charset=one.charset,
-            events=frozenset(one.events),
-            order_message=one.order_message,
-            study_uid=one.study_uid,
-            result_status=one.result_status,
-            echo=one.echo,
-            ack_timeout=timedelta(seconds=one.ack_timeout_seconds),
-            max_errors=one.max_errors,
-        )
-        for name, one in settings.hl7.destinations.items()
-    )
-
-
-def _tls(one: Hl7Destination) -> hl7.Tls:
-    return hl7.Tls(
-        ca=one.tls_ca, certificate=one.tls_certificate, key=one.tls_key, name=one.tls_name or one.host
-    )
 
 
 def feeds(settings: Settings) -> tuple[watch_feeds.Feed, ...]:

@@ -7,14 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gateway.assembly import make_ports, worklist_rules
+from gateway.assembly import worklist_rules
+from gateway.destinations import fhir_destinations
 from gateway.fhir.client import Client
 from gateway.fhir.lookout import Lookout
-from gateway.fhir_assembly import fhir_destinations
 from gateway.flow.ports import Ports
 from gateway.mapping.registry import Modules
 from gateway.model.errors import GatewayError, Invalid
 from gateway.own_certificates import SERVICES, certificate_troubles, certificate_warnings
+from gateway.ports_assembly import make_ports
 from gateway.settings import Settings
 
 LEAST_FREE_BYTES = 500_000_000

@@ -5,10 +5,7 @@ from datetime import timedelta
 from itertools import product
 from pathlib import Path
 
-from gateway.fhir import credentials
-from gateway.fhir.auth import Basic, Bearer, Credential, Header, Source
-from gateway.fhir.credentials import Certificate, ClientSecret, SignedClaim
-from gateway.fhir.destination import Destination, Instances, OrderUpdate, Write
+from gateway.fhir.auth import Basic, Bearer, Header, Source
 from gateway.fhir.exchange import Connection
 from gateway.fhir.holding import Known, known_to
 from gateway.fhir.issuer import Issuer
@@ -23,11 +20,11 @@ from gateway.mapping.registry import Modules
 from gateway.model.connection import read_subject
 from gateway.model.message import Inbound, Message
 from gateway.model.network import read_network
-from gateway.proof_sections import Oidc, Proof, PushProof, SenderCertificate
-from gateway.sections import Auth, FhirDestination, FhirSource, Subscribe
+from gateway.proof_sections import Oidc, PushProof, SenderCertificate
+from gateway.proofs import certificate_of, proof_of
+from gateway.sections import FhirSource, Subscribe
 from gateway.settings import Settings
 from gateway.store.database import Database
-from gateway.web.dicomweb.asked import ROOT as DICOMWEB
 
 
 def fhir_sources(settings: Settings, clock: Clock) -> dict[str, Source]:
@@ -152,68 +149,9 @@ def _connection(source: FhirSource, clock: Clock, new_id: Callable[[], str]) -> 
     place = Place(
         url=source.base_url or "",
         proof=proof_of(source.read_auth),
-        certificate=_certificate(source.read_auth),
+        certificate=certificate_of(source.read_auth),
     )
     return connection_to(place, clock=clock, new_id=new_id)
-
-
-def inbound_credential(auth: Auth) -> Bearer | Basic | None:
-    """What whoever sends to us proves itself by; None when nothing is asked."""
-    credential = credential_of(auth)
-    assert not isinstance(credential, Header)  # the settings refuse it for a source
-    return credential
-
-
-def fhir_destinations(settings: Settings) -> tuple[Destination, ...]:
-    """Who is told about studies by FHIR."""
-    return tuple(
-        Destination(
-            name=name,
-            url=one.url,
-            release=one.release,
-            write=Write(one.write),
-            auth=proof_of(one.auth),
-            certificate=_certificate(one.auth),
-            signing_secret=one.signing_secret,
-            order_update=OrderUpdate(one.order_update),
-            in_flight=one.in_flight,
-            sources=_same_server(settings, name, one.url),
-            instances=Instances(one.instances),
-            max_instances=one.max_instances,
-            observations=one.observations,
-            report=one.report,
-            provenance=one.provenance,
-            registered=one.registered,
-            dicomweb_url=_images_at(settings, one),
-        )
-        for name, one in settings.fhir.destinations.items()
-    )
-
-
-def _images_at(settings: Settings, one: FhirDestination) -> str:
-    """Where the destination is told that images can be had; "": it is told of no such place."""
-    if one.dicomweb_url:
-        return one.dicomweb_url
-    return f"{settings.http.public_url}{DICOMWEB}" if one.dicomweb and settings.http.public_url else ""
-
-
-def proof_of(auth: Proof) -> credentials.Proof | None:
-    """How we prove ourselves to a server; None when we do not, or by a certificate alone."""
-    if auth.oauth2 is not None:
-        one = auth.oauth2
-        return ClientSecret(
-            client_id=one.client_id,
-            secret=one.client_secret,
-            scope=one.scope,
-            token_url=one.token_url or "",
-            sends=one.send,
-        )
-    if auth.smart_backend is not None:
-        smart = auth.smart_backend
-        return SignedClaim(
-            client_id=smart.client_id, keys=smart.keys, scope=smart.scope, token_url=smart.token_url or ""
-        )
-    return credential_of(Auth(bearer=auth.bearer, basic=auth.basic, header=auth.header))
 
 
 def signing_keys(settings: Settings) -> tuple[Path, ...]:
@@ -222,25 +160,3 @@ def signing_keys(settings: Settings) -> tuple[Path, ...]:
     proofs += [one.read_auth for one in settings.fhir.sources.values()]
     found = (proof.smart_backend for proof in proofs)
     return tuple(dict.fromkeys(file for smart in found if smart is not None for file in smart.keys))
-
-
-def _certificate(auth: Proof) -> Certificate | None:
-    mtls = auth.mtls
-    return Certificate(certificate=mtls.certificate, key=mtls.key) if mtls is not None else None
-
-
-def _same_server(settings: Settings, name: str, url: str) -> frozenset[str]:
-    """The sources on the destination's own server: those with its base URL and, where it gives none, its name."""
-    sources = settings.fhir.sources.items()
-    return frozenset(
-        other for other, one in sources if (one.base_url or (url if other == name else "")) == url
-    )
-
-
-def credential_of(auth: Auth) -> Credential | None:
-    """How one side proves who it is; None when it does not."""
-    if auth.bearer is not None:
-        return Bearer(token=auth.bearer)
-    if auth.basic is not None:
-        return Basic(user=auth.basic[0], password=auth.basic[1])
-    return Header(name=auth.header[0], value=auth.header[1]) if auth.header is not None else None

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from datetime import timedelta
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -26,8 +27,6 @@ _SETUP = "setup"
 _TOUCH_AFTER = timedelta(minutes=1)
 _WRONG = "the name or the password is wrong"
 _hasher = PasswordHasher()
-# Verified for names that do not exist, so that the time taken tells nothing.
-_NOBODY = _hasher.hash(secrets.token_hex(16))
 
 
 def new_setup_secret(ports: Ports) -> str | None:
@@ -78,13 +77,14 @@ def change_password(ports: Ports, name: str, password: str, *, actor: str) -> No
 
 def log_in(ports: Ports, *, name: str, password: str, peer: str) -> str:
     """A session token. Raises Refused, with the same words whatever was wrong; also after too many failures."""
+    nobody = None, _digest_of_nobody()
     keys = (f"login:{_sha256(name)[:32]}", TRIES_A_NAME), (f"login-from:{peer}", TRIES_AN_ADDRESS)
     with ports.database.write() as tx:
         since = ports.clock() - TRIES_WITHIN
         if any(users.failed(tx, key, since) >= limit for key, limit in keys):
             raise Refused("too many failed attempts: wait five minutes and try again")
         known = _credentials(tx, name)
-    user, digest = known or (None, _NOBODY)
+    user, digest = known or nobody
     is_right = _verify(digest, password) and user is not None
     with ports.database.write() as tx:
         if not is_right or user is None:
@@ -140,6 +140,12 @@ def _credentials(tx: Tx, name: str) -> tuple[User, str] | None:
         return users.credentials(tx, name)
     except NotFound:
         return None
+
+
+@cache
+def _digest_of_nobody() -> str:
+    """Verified for names that do not exist, so that the time taken tells nothing; made for those that do as well."""
+    return _hasher.hash(secrets.token_hex(16))
 
 
 def _verify(digest: str, password: str) -> bool:

@@ -1,10 +1,18 @@
 """SNOMED RT style codes of older objects as SNOMED CT concepts. Source: DICOM PS3.16 8.1, table O."""
 
-from pydicom.sr._snomed_dict import mapping
-
-_CONCEPTS = mapping["SRT"]
+from collections.abc import Mapping
+from functools import cache
 
 
 def concept_of(code: str) -> str:
     """The SNOMED CT concept that the SRT code stands for; "" when there is none."""
-    return str(_CONCEPTS.get(code, ""))
+    return str(_concepts().get(code, ""))
+
+
+@cache
+def _concepts() -> Mapping[str, object]:
+    # Its package reads all of DICOM's codes, which takes a quarter of a second that only some studies need.
+    from pydicom.sr._snomed_dict import mapping  # noqa: PLC0415
+
+    concepts: Mapping[str, object] = mapping["SRT"]
+    return concepts

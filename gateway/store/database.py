@@ -8,19 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from gateway.model.errors import Invalid, Unavailable
+from gateway.store import schema
 from gateway.store.shared_commit import WRITES, SharedCommit
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_S = 30
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -100,16 +96,14 @@ class Database:
     def upgrade(self) -> None:
         """The schema is the newest one."""
         with _translated(), self._engine.connect() as connection:
-            config = _alembic()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if not schema.is_newest(connection):
+                schema.upgrade(connection)
             connection.commit()
 
     def is_current(self) -> bool:
         """Whether the schema is the newest one."""
-        head = ScriptDirectory.from_config(_alembic()).get_current_head()
         with _translated(), self._engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision() == head
+            return schema.is_newest(connection)
 
     def backup(self, target: Path) -> None:
         """A consistent copy of a SQLite database stands at `target`, taken while the gateway runs.
@@ -195,10 +189,3 @@ def _plain(error: OperationalError | sqlite3.OperationalError) -> str:
     """The driver's own sentence, without the statement and its parameters (they hold patient data)."""
     said = error.orig if isinstance(error, OperationalError) else error
     return str(said).splitlines()[0] if said and str(said) else type(error).__name__
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config

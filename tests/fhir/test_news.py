@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.destinations import fhir_destinations
 from gateway.fhir import news
 from gateway.fhir.conformity import faults
 from gateway.fhir.destination import Destination
 from gateway.fhir.exact import encode_exact, read_exact
 from gateway.fhir.news import announcer, outgoing, renderer
-from gateway.fhir_assembly import fhir_destinations
 from gateway.flow import step
 from gateway.flow.announce import announce
 from gateway.flow.complete import complete_now, complete_quiet
@@ -26,7 +26,7 @@ from gateway.model.order import Order
 from gateway.model.study import Received, SeriesFacts, Study, StudyFacts
 from gateway.settings import Settings
 from gateway.store import outbox, studies
-from gateway.web.dicomweb.asked import ROOT
+from gateway.web.dicomweb import ROOT
 
 LONDON = ZoneInfo("Europe/London")
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "fhir-out"

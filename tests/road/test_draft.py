@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.map_commands import draft, trial_folder
+from gateway.commands.modules import draft, trial_folder
 from gateway.mapping.fhir_paths import Graph
 from gateway.mapping.groups import order_groups
 from gateway.mapping.registry import Modules

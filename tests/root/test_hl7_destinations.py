@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.assembly import hl7_destinations
+from gateway.destinations import hl7_destinations
 from gateway.settings import Settings
 
 RIS = {"host": "ris.example", "port": 2576}

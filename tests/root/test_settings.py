@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.destinations import fhir_destinations
 from gateway.fhir.auth import is_admitted
 from gateway.fhir.pushing import Attempt
-from gateway.fhir_assembly import fhir_destinations, fhir_sources
+from gateway.fhir_assembly import fhir_sources
 from gateway.flow.ports import Release
 from gateway.model.connection import Connection
 from gateway.model.errors import Invalid

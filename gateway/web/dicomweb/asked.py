@@ -10,12 +10,11 @@ from gateway.flow.ports import Ports
 from gateway.model.errors import NotFound
 from gateway.store import held_objects
 from gateway.store.held_objects import HeldObject
+from gateway.web.dicomweb import ROOT
 from gateway.web.dicomweb.accept import JSON
 from gateway.web.dicomweb.admission import Reader
 from gateway.web.dicomweb.keys import read_uid
 from gateway.web.dicomweb.trail import Trail
-
-ROOT = "/dicom-web"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ from starlette.routing import Route
 
 from gateway.flow.ports import Ports
 from gateway.model.errors import GatewayError, Malformed, NotFound, Refused, Unavailable
-from gateway.web.dicomweb import frames, metadata, pictures, retrieve, search
+from gateway.web.dicomweb import ROOT, frames, metadata, pictures, retrieve, search
 from gateway.web.dicomweb.accept import Unacceptable
 from gateway.web.dicomweb.admission import Unproven, reader
-from gateway.web.dicomweb.asked import ROOT, Asked, Service
+from gateway.web.dicomweb.asked import Asked, Service
 from gateway.web.site import session_cookie
 
 _Answer: TypeAlias = Callable[[Asked], Response]

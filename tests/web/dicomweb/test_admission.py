@@ -10,7 +10,7 @@ from gateway.flow.ports import Ports
 from gateway.model.order import Order
 from gateway.model.user import Role
 from gateway.store import studies
-from gateway.web.dicomweb.asked import ROOT
+from gateway.web.dicomweb import ROOT
 from gateway.web.dicomweb.routes import TABLE
 
 if TYPE_CHECKING:

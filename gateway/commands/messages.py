@@ -1,15 +1,15 @@
 """The commands of the inbox: list, find, show, replay, edit and discard messages."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from gateway import listing
-from gateway.assembly import make_ports, rework
+from gateway.assembly import rework
+from gateway.commands.listing import message_row, print_rows
+from gateway.commands.opened import ACTOR, opened
+from gateway.commands.terminal import AsJson, commands, err, out
 from gateway.flow.ports import Ports
 from gateway.flow.replay import Rework, discard, replay, retry_edited
 from gateway.mapping.registry import Modules
@@ -20,34 +20,28 @@ from gateway.settings import Settings, load
 from gateway.store import audit, inbox, search
 from gateway.store.search import Wanted
 
-ACTOR = "cli"
-
-app = typer.Typer(
-    no_args_is_help=True, help="List, find and show what senders sent; try it again, put it away."
-)
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+app = commands("List, find and show what senders sent; try it again, put it away.")
 
 
 @app.command("list")
 def list_messages(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: AsJson = False,
     state: Annotated[MessageState | None, typer.Option(help="Only messages in that state.")] = None,
     find: Annotated[str, typer.Option(help="A whole number, or the beginning of a name.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = inbox.PAGE,
 ) -> None:
     """The newest messages and what became of them."""
-    with _opened(load(ctx.obj)) as ports, ports.database.read() as tx:
+    with opened(load(ctx.obj)) as ports, ports.database.read() as tx:
         found = search.find(tx, Wanted(term=find, state=state), limit=limit)
-    listing.print_rows([listing.message_row(message) for message in found], as_json=as_json, console=out)
+    print_rows([message_row(message) for message in found], as_json=as_json, console=out)
 
 
 @app.command("show")
 def show_message(ctx: typer.Context, message_id: int) -> None:
     """One message as its character set says, what we answered, and what was done with it since."""
     settings = load(ctx.obj)
-    with _opened(settings) as ports, ports.database.read() as tx:
+    with opened(settings) as ports, ports.database.read() as tx:
         message = inbox.show(tx, MessageId(message_id))
         history = audit.of_subject(tx, f"message:{message_id}")
     read = rework(settings, lambda: _modules(settings))
@@ -107,7 +101,7 @@ def edit_message(
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{file}: cannot be read as UTF-8 text: {type(error).__name__}") from None
     settings = load(ctx.obj)
-    with _opened(settings) as ports:
+    with opened(settings) as ports:
         modules = _modules(settings)
         read = rework(settings, lambda: modules, ports.database)
         copy_id = retry_edited(ports, MessageId(message_id), text, read, reason=reason, actor=ACTOR)
@@ -125,7 +119,7 @@ def _each(ctx: typer.Context, ids: list[int], act: Callable[[Ports, Rework, Mess
     """Every message in turn; exit 1 at the end when one was refused or did not become what it should."""
     settings = load(ctx.obj)
     failed = False
-    with _opened(settings) as ports:
+    with opened(settings) as ports:
         modules = _modules(settings)
         read = rework(settings, lambda: modules, ports.database)
         for number in ids:
@@ -144,16 +138,6 @@ def _modules(settings: Settings) -> Modules:
     if not modules.names:
         raise GatewayError(f"mappings.folder: no usable mapping module in {chosen.folder}")
     return modules
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Ports]:
-    ports = make_ports(settings)
-    try:
-        ports.database.upgrade()
-        yield ports
-    finally:
-        ports.database.close()
 
 
 def _plain(raw: bytes) -> str:

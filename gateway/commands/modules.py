@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from gateway.assembly import make_ports, worklist_rules
+from gateway.assembly import worklist_rules
+from gateway.commands.opened import opened
+from gateway.commands.terminal import commands, err, out
 from gateway.mapping.diff import Comparison, Kind, compare
 from gateway.mapping.draft import PARENTS, propose
 from gateway.mapping.explain import Explanation, Trace, explain
@@ -32,9 +33,7 @@ from gateway.settings import load as load_settings
 from gateway.store import inbox
 from gateway.stored import read_messages, read_stored
 
-app = typer.Typer(no_args_is_help=True, help="Check, test, explain, compare and draft mapping modules.")
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+app = commands("Check, test, explain, compare and draft mapping modules.")
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue")
 
@@ -177,24 +176,16 @@ def _messages(settings: Settings, what: str) -> Iterable[Readable]:
     """The messages of a file, or the stored one of that number. Raises Invalid, NotFound, Malformed."""
     if Path(what).exists() or not (what.isascii() and what.isdecimal()):
         return read_messages(Path(what))
-    ports = make_ports(settings)
-    try:
-        with ports.database.read() as tx:
-            stored = inbox.show(tx, MessageId(int(what)))
-    finally:
-        ports.database.close()
+    with opened(settings) as ports, ports.database.read() as tx:
+        stored = inbox.show(tx, MessageId(int(what)))
     listener = settings.hl7.listeners.get(stored.source)
     return (read_stored(stored, fallback=listener.fallback_charset if listener else "cp1252"),)
 
 
 def _newest(settings: Settings, last: int, unread: list[str]) -> Iterator[tuple[str, Readable]]:
     """The newest stored messages, each with its number; those that cannot be read go to `unread`."""
-    ports = make_ports(settings)
-    try:
-        with ports.database.read() as tx:
-            stored = inbox.newest(tx, limit=last)
-    finally:
-        ports.database.close()
+    with opened(settings) as ports, ports.database.read() as tx:
+        stored = inbox.newest(tx, limit=last)
     for one in stored:
         listener = settings.hl7.listeners.get(one.source)
         try:

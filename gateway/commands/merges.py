@@ -3,45 +3,32 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from gateway.assembly import make_ports
+from gateway.commands.listing import Row, print_rows
+from gateway.commands.opened import ACTOR, opened
+from gateway.commands.terminal import AsJson, commands, out
 from gateway.flow.unmerge import unmerge
-from gateway.listing import Row, print_rows
 from gateway.model.ids import MergeId
 from gateway.model.merge import Merge
 from gateway.settings import load
 from gateway.store import merges
 
-ACTOR = "cli"
-
-app = typer.Typer(no_args_is_help=True, help="List merges of patients and take them back.")
-out = Console(highlight=False, soft_wrap=True)
+app = commands("List merges of patients and take them back.")
 
 
 @app.command("list")
-def list_merges(
-    ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
+def list_merges(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List merges, the newest first."""
-    ports = make_ports(load(ctx.obj))
-    try:
-        with ports.database.read() as tx:
-            rows = [_row(merge) for merge in merges.newest(tx)]
-    finally:
-        ports.database.close()
+    with opened(load(ctx.obj)) as ports, ports.database.read() as tx:
+        rows = [_row(merge) for merge in merges.newest(tx)]
     print_rows(rows, as_json=as_json, console=out)
 
 
 @app.command("undo")
 def undo_merge(ctx: typer.Context, number: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """Take a merge back: what it moved belongs to the prior patient again."""
-    ports = make_ports(load(ctx.obj))
-    try:
+    with opened(load(ctx.obj)) as ports:
         merge = unmerge(ports, MergeId(number), actor=ACTOR)
-    finally:
-        ports.database.close()
     out.print(f"merge {merge.id} is undone", markup=False)
 
 

@@ -10,14 +10,15 @@ from uuid import uuid4
 
 import typer
 
+from gateway.commands.terminal import AsJson, commands
 from gateway.fhir.keys import Kind, key_set, make_key, public_pem, read_key
 from gateway.fhir.registrar import Registrar, Standing
 from gateway.fhir_assembly import registrars
 from gateway.model.errors import Invalid, NotFound, Refused, Unavailable
 from gateway.settings import load
 
-app = typer.Typer(no_args_is_help=True, help="FHIR servers and the keys we sign with.")
-key_app = typer.Typer(no_args_is_help=True, help="Make and show the keys we sign with.")
+app = commands("FHIR servers and the keys we sign with.")
+key_app = commands("Make and show the keys we sign with.")
 app.add_typer(key_app, name="key")
 
 
@@ -63,7 +64,7 @@ def subscribe(
 @app.command("subscriptions")
 def subscriptions(
     ctx: typer.Context,
-    is_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    is_json: AsJson = False,
 ) -> None:
     """Show how the Subscription of each source stands at its server."""
     with _registrars(ctx.obj) as found:

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from gateway.commands.terminal import commands, out
 from gateway.model.errors import Invalid, NotFound
 from gateway.model.ids import uid_from_uuid
 from gateway.simulate import ehr, machine, performed, ris, ris_inbox
 
-app = typer.Typer(no_args_is_help=True, help="Play one of the outside parties.")
-machine_app = typer.Typer(no_args_is_help=True, help="Play an imaging machine.")
+app = commands("Play one of the outside parties.")
+machine_app = commands("Play an imaging machine.")
 app.add_typer(machine_app, name="machine")
-out = Console(highlight=False, soft_wrap=True)
 
 To = Annotated[str, typer.Option(help="HOST:PORT of the other side.")]
 Ae = Annotated[str, typer.Option("--ae", help="Our AE title.")]

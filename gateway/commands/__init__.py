@@ -1,0 +1,1 @@
+"""The commands, a module each, read only when the command is asked for (`gateway/cli.py`)."""
