@@ -6,6 +6,7 @@ What is bound to SQLite is made by plain functions, without the detour over SQLA
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import TEXT, DateTime, Dialect, Text, TypeDecorator
@@ -66,6 +67,7 @@ def _utc(value: datetime) -> datetime:
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
+@lru_cache(maxsize=256)  # what belongs to one message has one instant, and binds it a dozen times
 def _sqlite_instant(value: datetime | None) -> str | None:
     return _utc(value).replace(tzinfo=None).isoformat(" ", "microseconds") if value is not None else None
 
