@@ -1,5 +1,6 @@
 """Whatever a machine says in whatever order: the order stays inside its state table."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,8 +57,8 @@ def test_the_steps_of_an_order_are_one_thing_to_it(states: str, step: Step | Non
     said=st.lists(st.tuples(st.sampled_from(UIDS), st.one_of(st.none(), st.sampled_from(PerformedState)))),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_sequence_leaves_the_state_table(start: State, said: list[Said]) -> None:
-    with _opened() as (ports, order_id):
+def test_no_sequence_leaves_the_state_table(migrated: Path, start: State, said: list[Said]) -> None:
+    with _opened(migrated) as (ports, order_id):
         _set_state(ports, order_id, start)
         told: dict[Uid, PerformedState] = {}
         for uid, state in said:
@@ -119,7 +120,7 @@ def _set_state(ports: Ports, order_id: OrderId, state: State) -> None:
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[Ports, OrderId]]:
+def _opened(migrated: Path) -> Iterator[tuple[Ports, OrderId]]:
     """A store with one order: Hypothesis needs a fresh one each time."""
     from datetime import timedelta
     from itertools import count
@@ -136,11 +137,11 @@ def _opened() -> Iterator[tuple[Ports, OrderId]]:
     with tempfile.TemporaryDirectory() as folder:
         numbers = count(1)
         ports = Ports(
-            database=Database(f"sqlite:///{folder}/g.db"), files=Files(Path(folder)), clock=lambda: at,
-            new_uid=lambda: Uid(f"2.25.{next(numbers)}"), zone=ZoneInfo("Europe/London"), stations=(),
-            release=Release.MANUAL, listed=frozenset({State.SENT}), quiet=timedelta(60), expire_after=timedelta(3),
+            database=Database(f"sqlite:///{shutil.copy(migrated, folder)}"), files=Files(Path(folder)),
+            clock=lambda: at, new_uid=lambda: Uid(f"2.25.{next(numbers)}"), zone=ZoneInfo("Europe/London"),
+            stations=(), release=Release.MANUAL, listed=frozenset({State.SENT}), quiet=timedelta(60),
+            expire_after=timedelta(3),
         )  # fmt: skip
-        ports.database.upgrade()
         patient = Patient(patient_id="MRN1", issuer="", name="Doe^Jane", birth_date="", sex="")
         with ports.database.write() as tx:
             message_id = inbox.add(
