@@ -20,7 +20,7 @@ from gateway.assembly import (
     dicomweb_routes,
     feeds,
     hl7_access,
-    hl7_certificates,
+    hl7_contexts,
     hl7_doors,
     hl7_rules,
     http_contexts,
@@ -255,7 +255,7 @@ class Gateway:
                 max_connections=chosen.max_connections,
                 frame_timeout_s=chosen.frame_timeout_seconds,
                 access=hl7_access(chosen),
-                certificates=hl7_certificates(name, chosen),
+                contexts=hl7_contexts(name, chosen),
                 connected=partial(self.ports.tally.count, "connections", name),
             )
             with _opening(f"hl7.listeners.{name}.port"):

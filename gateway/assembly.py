@@ -23,7 +23,6 @@ from gateway.hl7 import inbound as hl7_inbound
 from gateway.hl7.inbound import Inlet
 from gateway.hl7.over_http import Door
 from gateway.hl7.reading import Expected
-from gateway.hl7.tls import Certificates
 from gateway.mapping.registry import Modules
 from gateway.model import network
 from gateway.model.connection import read_subject
@@ -173,16 +172,15 @@ def hl7_access(chosen: Listener) -> hl7_entry.Access:
     )
 
 
-def hl7_certificates(name: str, chosen: Listener) -> Certificates | None:
-    """What a listener does TLS with; None when it does none. Raises Invalid, with the key to mend."""
-    if chosen.tls is None:
+def hl7_contexts(name: str, chosen: Listener) -> Callable[[], SSLContext] | None:
+    """What each connection to a listener is taken with; None without TLS. Raises Invalid, with the key to mend."""
+    tls = chosen.tls
+    if tls is None:
         return None
-    return Certificates(
-        name=f"hl7.listeners.{name}.tls",
-        certificate=chosen.tls.certificate,
-        key=chosen.tls.key,
-        client_ca=chosen.tls.client_ca,
+    files = CertificateFiles(
+        certificate=tls.certificate, key=tls.key, authorities=tls.client_ca, name=f"hl7.listeners.{name}.tls"
     )
+    return server_contexts(files)
 
 
 def hl7_doors(settings: Settings, inlets: Mapping[str, Inlet]) -> dict[str, Door]:

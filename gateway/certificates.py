@@ -97,10 +97,12 @@ def _context(files: CertificateFiles, protocol: int, asks: ssl.VerifyMode) -> ss
     context.set_ciphers(":".join(CIPHERS))
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     if files.certificate is not None:
-        with _usable(files, files.certificate, files.key):
+        with _usable(
+            files, "a PEM certificate with its own key, which has no password", files.certificate, files.key
+        ):
             context.load_cert_chain(files.certificate, files.key, password=_no_password)
     if files.authorities is not None:
-        with _usable(files, files.authorities):
+        with _usable(files, "PEM certificates", files.authorities):
             context.load_verify_locations(files.authorities)
         context.verify_mode = asks
     elif protocol == ssl.PROTOCOL_TLS_CLIENT:
@@ -109,8 +111,8 @@ def _context(files: CertificateFiles, protocol: int, asks: ssl.VerifyMode) -> ss
 
 
 @contextmanager
-def _usable(files: CertificateFiles, *paths: Path | None) -> Iterator[None]:
-    """The files are read within. Raises Invalid, which says which could not be: the ssl module does not."""
+def _usable(files: CertificateFiles, what: str, *paths: Path | None) -> Iterator[None]:
+    """The files are read within. Raises Invalid, which says which are not `what`: the ssl module does not."""
     prefix = f"{files.name}: " if files.name else ""
     for path in filter(None, paths):
         try:
@@ -121,7 +123,8 @@ def _usable(files: CertificateFiles, *paths: Path | None) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError: of the key's password
         reason = getattr(error, "reason", None) or type(error).__name__
-        raise Invalid(f"{prefix}{paths[0]}: not a usable certificate: {reason}") from None
+        named = " and ".join(str(path) for path in paths if path)
+        raise Invalid(f"{prefix}{named}: not {what}: {reason}") from None
 
 
 def _no_password() -> str:

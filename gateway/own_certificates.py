@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from gateway.assembly import dicom_tls, hl7_certificates, http_contexts
+from gateway.assembly import dicom_tls, hl7_contexts, http_contexts
 from gateway.certificates import expiry
 from gateway.flow.ports import Clock
 from gateway.model.errors import Invalid
@@ -64,7 +64,7 @@ def _ports(settings: Settings) -> Iterator[tuple[str, str, Callable[[], object]]
         yield "dicom", "dicom.tls", partial(dicom_tls, settings)
     for name, one in settings.hl7.listeners.items():
         if one.tls is not None:
-            yield "hl7", f"hl7.listeners.{name}.tls", partial(hl7_certificates, name, one)
+            yield "hl7", f"hl7.listeners.{name}.tls", partial(hl7_contexts, name, one)
 
 
 def _trouble(read: Callable[[], object]) -> str:

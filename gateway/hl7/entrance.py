@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from gateway.hl7.access import Access
-from gateway.hl7.tls import Certificates
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +27,12 @@ class Entrance:
     """A listening socket, and who may come in."""
 
     def __init__(
-        self, *, name: str, access: Access | None = None, certificates: Certificates | None = None
+        self, *, name: str, access: Access | None = None, contexts: Callable[[], ssl.SSLContext] | None = None
     ) -> None:
-        """`name` is the listener's, for the log."""
+        """`name` is the listener's, for the log; `contexts` has what each connection's TLS is done with."""
         self._name = name
         self._access = access or Access()
-        self._certificates = certificates
+        self._contexts = contexts
         self._socket: socket.socket | None = None
         self._inside: set[asyncio.Task[None]] = set()
 
@@ -76,7 +75,7 @@ class Entrance:
             connection.close()
             return None
         shown = streams[1].get_extra_info("peercert")
-        if self._certificates is None or self._access.admits_subject(shown):
+        if self._contexts is None or self._access.admits_subject(shown):
             return streams
         log.warning("hl7.turned_away", extra={"listener": self._name, "peer": address, "reason": "subject"})
         streams[1].transport.abort()
@@ -87,7 +86,7 @@ class Entrance:
         keep_alive(connection)
         reader = asyncio.StreamReader(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        context: ssl.SSLContext | None = self._certificates.context() if self._certificates else None
+        context = self._contexts() if self._contexts else None
         transport, _ = await loop.connect_accepted_socket(
             lambda: protocol,
             connection,

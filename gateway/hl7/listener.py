@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from ssl import SSLContext
 
 from gateway.flow.lane import Lane
 from gateway.hl7.access import Access
@@ -12,7 +13,6 @@ from gateway.hl7.answering import answers_in
 from gateway.hl7.entrance import Entrance
 from gateway.hl7.framing import MAX_BYTES, End, Frame, Framer, Noted, Oddity, frame
 from gateway.hl7.inbound import Receive
-from gateway.hl7.tls import Certificates
 from gateway.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -46,11 +46,11 @@ class Listener:
         frame_timeout_s: float = 30.0,
         connected: Callable[[], None] = lambda: None,
         access: Access | None = None,
-        certificates: Certificates | None = None,
+        contexts: Callable[[], SSLContext] | None = None,
     ) -> None:
         """`receive` blocks and is called in a lane of the listener's own, over `database`. Port 0 takes a free one.
 
-        Without `access` everybody may connect; with `certificates` by TLS alone.
+        Without `access` everybody may connect; with `contexts` by TLS alone.
 
         A frame that has begun must go on within `frame_timeout_s`, and an answer must be taken within it;
         between frames a connection may rest as long as it likes. `connected` is told of each connection.
@@ -64,7 +64,7 @@ class Listener:
         self._frame_timeout_s = frame_timeout_s
         self._connected = connected
         self._lane: Lane[_Arrived, bytes] = Lane(f"hl7-{name}", database, self._received)
-        self._entrance = Entrance(name=name, access=access, certificates=certificates)
+        self._entrance = Entrance(name=name, access=access, contexts=contexts)
         self._connections: set[asyncio.Task[None]] = set()
         self._resting: set[asyncio.Task[None]] = set()  # those that wait for bytes
         self._is_closing = False

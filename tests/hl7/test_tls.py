@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from gateway.certificates import CertificateFiles, server_contexts
 from gateway.hl7.access import Access
 from gateway.hl7.framing import End, frame
-from gateway.hl7.tls import Certificates
 from gateway.model.connection import read_subject
 from gateway.model.errors import Invalid
 from gateway.model.network import read_network
@@ -67,13 +67,14 @@ class Files:
             fresh.write_bytes(source.read_bytes())
             fresh.replace(target)
 
-    def read(self) -> Certificates:
-        return Certificates(
-            name="hl7.listeners.ris.tls",
+    def read(self) -> Callable[[], ssl.SSLContext]:
+        files = CertificateFiles(
             certificate=self.certificate,
             key=self.key,
-            client_ca=self._client_ca,
+            authorities=self._client_ca,
+            name="hl7.listeners.ris.tls",
         )
+        return server_contexts(files)
 
 
 class Caller:
@@ -135,7 +136,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_messages_are_answered_by_tls(listen: Listen, keys: Keys, tmp_path: Path) -> None:
-    port = listen(echo, certificates=Files(tmp_path, keys.server).read()).port
+    port = listen(echo, contexts=Files(tmp_path, keys.server).read()).port
     with Caller(port, keys) as caller:
         assert (caller.server, caller.ask(b"1"), caller.ask(b"x" * 200_000)) == (
             "gateway",
@@ -148,19 +149,19 @@ def test_messages_are_answered_by_tls(listen: Listen, keys: Keys, tmp_path: Path
 def test_tls_1_2_and_1_3_are_spoken(
     listen: Listen, keys: Keys, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    port = listen(echo, certificates=Files(tmp_path, keys.server).read()).port
+    port = listen(echo, contexts=Files(tmp_path, keys.server).read()).port
     with Caller(port, keys, minimum_version=version, maximum_version=version) as caller:
         assert caller.ask(b"1") == frame(b"ACK 1")
 
 
 def test_nothing_older_than_tls_1_2_is_offered(keys: Keys, tmp_path: Path) -> None:
-    assert Files(tmp_path, keys.server).read().context().minimum_version == ssl.TLSVersion.TLSv1_2
+    assert Files(tmp_path, keys.server).read()().minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 def test_a_peer_without_tls_is_turned_away_without_a_traceback(
     listen: Listen, keys: Keys, tmp_path: Path, call: Callable[[int], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    running = listen(echo, certificates=Files(tmp_path, keys.server).read())
+    running = listen(echo, contexts=Files(tmp_path, keys.server).read())
     peer = call(running.port)
     peer.write(frame(b"MSH|SECRET"))
     with suppress(ConnectionResetError):
@@ -172,7 +173,7 @@ def test_a_peer_without_tls_is_turned_away_without_a_traceback(
 
 
 def test_too_long_a_frame_is_answered_by_tls_too(listen: Listen, keys: Keys, tmp_path: Path) -> None:
-    port = listen(echo, certificates=Files(tmp_path, keys.server).read(), max_bytes=1000).port
+    port = listen(echo, contexts=Files(tmp_path, keys.server).read(), max_bytes=1000).port
     with Caller(port, keys) as caller:
         assert caller.ask(b"x" * 100_000) == frame(b"ACK " + b"x" * 1000)
 
@@ -180,7 +181,7 @@ def test_too_long_a_frame_is_answered_by_tls_too(listen: Listen, keys: Keys, tmp
 def test_only_clients_signed_by_the_authority_are_let_in(
     listen: Listen, keys: Keys, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    running = listen(echo, certificates=Files(tmp_path, keys.server, keys.ca.certificate).read())
+    running = listen(echo, contexts=Files(tmp_path, keys.server, keys.ca.certificate).read())
     with Caller(running.port, keys, keys.ris) as caller:
         assert caller.ask(b"1") == frame(b"ACK 1")
     assert is_turned_away(running.port, keys)
@@ -194,8 +195,8 @@ def test_only_the_subjects_listed_are_let_in(
     listen: Listen, keys: Keys, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     access = Access(subjects=(read_subject("CN=ris,O=Hospital"),))
-    certificates = Files(tmp_path, keys.server, keys.ca.certificate).read()
-    running = listen(echo, certificates=certificates, access=access)
+    contexts = Files(tmp_path, keys.server, keys.ca.certificate).read()
+    running = listen(echo, contexts=contexts, access=access)
     with Caller(running.port, keys, keys.ris) as caller:
         assert caller.ask(b"1") == frame(b"ACK 1")
     assert is_turned_away(running.port, keys, keys.pacs)
@@ -218,7 +219,7 @@ def test_a_new_certificate_counts_for_new_connections_and_open_ones_stay(
     listen: Listen, keys: Keys, tmp_path: Path
 ) -> None:
     files = Files(tmp_path, keys.server)
-    port = listen(echo, certificates=files.read()).port
+    port = listen(echo, contexts=files.read()).port
     with Caller(port, keys) as before:
         assert before.ask(b"1") == frame(b"ACK 1")
         files.put(keys.other_server)
@@ -231,7 +232,7 @@ def test_a_bad_new_certificate_leaves_the_old_one_in_use_and_is_told_once(
     listen: Listen, keys: Keys, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = Files(tmp_path, keys.server)
-    port = listen(echo, certificates=files.read()).port
+    port = listen(echo, contexts=files.read()).port
     files.certificate.write_text("no certificate")
     for _ in range(2):
         with Caller(port, keys) as caller:
@@ -239,7 +240,7 @@ def test_a_bad_new_certificate_leaves_the_old_one_in_use_and_is_told_once(
     files.certificate.unlink()
     with Caller(port, keys) as caller:
         assert caller.server == "gateway"
-    refused = [record for record in caplog.records if record.msg == "hl7.certificate_refused"]
+    refused = [record for record in caplog.records if record.msg == "certificate.unusable"]
     assert [record.levelno for record in refused] == [logging.ERROR] * 2
     files.put(keys.other_server)
     with Caller(port, keys) as caller:
@@ -247,7 +248,7 @@ def test_a_bad_new_certificate_leaves_the_old_one_in_use_and_is_told_once(
 
 
 def test_a_silent_handshake_does_not_hold_up_the_end(listen: Listen, keys: Keys, tmp_path: Path) -> None:
-    running = listen(echo, certificates=Files(tmp_path, keys.server).read())
+    running = listen(echo, contexts=Files(tmp_path, keys.server).read())
     with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S) as silent:
         with Caller(running.port, keys) as caller:  # by now the silent one is inside
             assert caller.ask(b"1") == frame(b"ACK 1")
@@ -256,42 +257,46 @@ def test_a_silent_handshake_does_not_hold_up_the_end(listen: Listen, keys: Keys,
 
 
 @pytest.mark.parametrize(
-    ("spoil", "key"),
+    ("spoil", "said"),
     [
-        (lambda files: files.certificate.unlink(), "hl7.listeners.ris.tls.certificate: "),
-        (lambda files: files.key.unlink(), "hl7.listeners.ris.tls.key: "),
-        (lambda files: files.certificate.write_text("x"), "hl7.listeners.ris.tls.certificate and "),
-        (lambda files: files.key.write_text("x"), "hl7.listeners.ris.tls.certificate and "),
+        (lambda files: files.certificate.unlink(), "in-use.pem cannot be read: No such file"),
+        (lambda files: files.key.unlink(), "in-use.key cannot be read: No such file"),
+        (
+            lambda files: files.certificate.write_text("x"),
+            "in-use.key: not a PEM certificate with its own key",
+        ),
+        (lambda files: files.key.write_text("x"), "in-use.key: not a PEM certificate with its own key"),
     ],
 )
-def test_files_that_do_not_do_are_refused_by_their_key(
-    keys: Keys, tmp_path: Path, spoil: Callable[[Files], object], key: str
+def test_files_that_do_not_do_are_refused_by_their_key_and_name(
+    keys: Keys, tmp_path: Path, spoil: Callable[[Files], object], said: str
 ) -> None:
     files = Files(tmp_path, keys.server)
     spoil(files)
     with pytest.raises(Invalid) as caught:
         files.read()
-    assert str(caught.value).startswith(key)
+    assert str(caught.value).startswith("hl7.listeners.ris.tls: ")
+    assert said in str(caught.value)
 
 
-def test_a_key_of_another_certificate_is_refused(keys: Keys, tmp_path: Path) -> None:
+def test_a_key_of_another_certificate_is_refused(keys: Keys) -> None:
     with pytest.raises(Invalid, match="its own key"):
-        Certificates(name="tls", certificate=keys.server.certificate, key=keys.ris.key)
+        server_contexts(CertificateFiles(certificate=keys.server.certificate, key=keys.ris.key))
 
 
 def test_a_key_with_a_password_is_refused_without_asking(keys: Keys, tmp_path: Path) -> None:
     locked = tmp_path / "locked.key"
     openssl("pkcs8", "-topk8", "-in", keys.server.key, "-out", locked, "-passout", "pass:secret")
-    with pytest.raises(Invalid, match="without a password"):
-        Certificates(name="tls", certificate=keys.server.certificate, key=locked)
+    with pytest.raises(Invalid, match="no password"):
+        server_contexts(CertificateFiles(certificate=keys.server.certificate, key=locked))
 
 
 @pytest.mark.parametrize("content", [None, "nobody"])
-def test_an_authority_that_does_not_do_is_refused_by_its_key(
+def test_an_authority_that_does_not_do_is_refused_by_its_name(
     keys: Keys, tmp_path: Path, content: str | None
 ) -> None:
     authority = tmp_path / "authority.pem"
     if content is not None:
         authority.write_text(content)
-    with pytest.raises(Invalid, match=r"tls\.client_ca"):
+    with pytest.raises(Invalid, match=r"^hl7\.listeners\.ris\.tls: .*authority\.pem"):
         Files(tmp_path, keys.server, authority).read()

@@ -49,7 +49,7 @@ def test_a_faulty_file_leaves_the_last_good_context(folder: Path, caplog: pytest
 
 def test_files_that_cannot_be_used_are_refused_at_the_start(folder: Path) -> None:
     (folder / "a.pem").write_text("no certificate", encoding="ascii")
-    with pytest.raises(Invalid, match=r"a\.pem: not a usable certificate"):
+    with pytest.raises(Invalid, match=r"a\.key: not a PEM certificate with its own key"):
         server_contexts(_files(folder))
     with pytest.raises(Invalid, match=r"^http\.tls: .*absent\.pem cannot be read: No such file"):
         client_contexts(CertificateFiles(authorities=folder / "absent.pem", name="http.tls"))
@@ -57,7 +57,7 @@ def test_files_that_cannot_be_used_are_refused_at_the_start(folder: Path) -> Non
 
 def test_a_fault_names_the_file_that_is_faulty(folder: Path) -> None:
     (folder / "ca.pem").write_text("nobody", encoding="ascii")
-    with pytest.raises(Invalid, match=r"ca\.pem: not a usable certificate"):
+    with pytest.raises(Invalid, match=r"ca\.pem: not PEM certificates"):
         server_contexts(
             CertificateFiles(
                 certificate=folder / "a.pem", key=folder / "a.key", authorities=folder / "ca.pem"

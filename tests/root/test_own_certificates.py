@@ -62,7 +62,7 @@ def test_the_gateway_refuses_to_start_and_names_every_faulty_file(
     assert [line.partition(": ")[0] for line in lines] == [
         "http.tls",
         "dicom.tls",
-        "hl7.listeners.ris.tls.certificate and hl7.listeners.ris.tls.key",
+        "hl7.listeners.ris.tls",
     ]
     with pytest.raises(Invalid) as raised:
         Gateway(settings, only=["dicom"])
