@@ -7,7 +7,7 @@ from ssl import SSLContext
 from starlette.routing import Route
 
 from gateway.certificates import CIPHERS, CertificateFiles, client_contexts, server_contexts
-from gateway.dicom.access import Access, Admission, Known, read_known, read_network
+from gateway.dicom.access import Access, Admission, Known, read_known
 from gateway.dicom.commitment import Place
 from gateway.dicom.conformance import Facts
 from gateway.dicom.limits import Limits
@@ -24,10 +24,10 @@ from gateway.hl7.inbound import Inlet
 from gateway.hl7.over_http import Door
 from gateway.hl7.reading import Expected
 from gateway.mapping.registry import Modules
-from gateway.model import network
 from gateway.model.connection import read_subject
 from gateway.model.hours import read_hours
 from gateway.model.message import Inbound, Interpretation, Message
+from gateway.model.network import read_network
 from gateway.model.tally import Tally
 from gateway.proofs import inbound_credential
 from gateway.sections import Listener
@@ -167,7 +167,7 @@ def hl7_rules(chosen: Listener) -> hl7_inbound.Rules:
 def hl7_access(chosen: Listener) -> hl7_entry.Access:
     """Who may connect to a listener."""
     return hl7_entry.Access(
-        networks=tuple(network.read_network(one) for one in chosen.allow),
+        networks=tuple(read_network(one) for one in chosen.allow),
         subjects=tuple(read_subject(one) for one in chosen.allow_subjects),
     )
 

@@ -76,7 +76,10 @@ def _msh_18(name: str) -> str:
 
 
 def _peer(text: str) -> str:
-    read_known(text)
+    try:
+        read_known(text)
+    except Invalid as error:
+        raise ValueError(str(error)) from None
     return text
 
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import ip_network
 from typing import Final
 
 from gateway.dicom.limits import Limits
-from gateway.model.network import Network, is_within
+from gateway.model.errors import Invalid
+from gateway.model.network import Network, is_within, read_network
 from gateway.model.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -70,21 +70,13 @@ class Known:
 def read_known(text: str) -> Known:
     """The peer that `TITLE`, `TITLE@ADDRESS` or `*@ADDRESS` names; an address may be a network, 10.1.0.0/16.
 
-    Raises ValueError when it names none.
+    Raises Invalid when it names none.
     """
     title, _, address = text.partition("@")
     if not title or len(title) > MAX_AE_TITLE or (title == "*" and not address):
-        raise ValueError("a peer is TITLE, TITLE@ADDRESS or *@ADDRESS")
+        raise Invalid("a peer is TITLE, TITLE@ADDRESS or *@ADDRESS")
     networks = (read_network(address),) if address or text.endswith("@") else ()
     return Known(ae_title=None if title == "*" else title, networks=networks)
-
-
-def read_network(text: str) -> Network:
-    """The network, or the single address, that the text names. Raises ValueError."""
-    try:
-        return ip_network(text)
-    except ValueError:
-        raise ValueError("an address such as 10.1.2.3, or a network such as 10.1.0.0/16") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from gateway.dicom.limits import MAX_PDU_TAKEN, Limits
 from gateway.dicom.negotiation import STORAGE_LEVELS, VERIFICATION
 from gateway.dicom.server import DicomServer, Tls
 from gateway.flow.ports import Ports
+from gateway.model.errors import Invalid
 
 Objects = Callable[..., Dataset]
 STORAGE = str(SecondaryCaptureImageStorage)
@@ -70,10 +71,10 @@ def test_a_peer_is_known_by_title_and_address(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "*", "@10.0.0.1", "US1@", "US1@nowhere", "*@", "A" * 17, "US1@10.0.0.1/8"]
+    "text", ["", "*", "@10.0.0.1", "US1@", "US1@nowhere", "*@", "A" * 17, "US1@10.0.0.1/33"]
 )
 def test_what_names_no_peer_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"TITLE|address"):
+    with pytest.raises(Invalid, match=r"TITLE|address"):
         read_known(text)
 
 
@@ -324,4 +325,5 @@ def test_old_tls_versions_and_weak_ciphers_are_not_spoken(ports: Ports, certific
 
 
 def test_known_machines_are_those_of_the_configuration() -> None:
+    assert read_known("*@10.1.2.3/8") == read_known("*@10.0.0.0/8")
     assert read_known("US1@10.1.2.3") == Known(ae_title="US1", networks=read_known("*@10.1.2.3").networks)
