@@ -8,6 +8,7 @@ a file mean something else than a reader sees.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TypeAlias
 
 import yaml
@@ -99,6 +100,7 @@ def did_you_mean(word: str, known: Iterator[str] | tuple[str, ...] | frozenset[s
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+@lru_cache(maxsize=64)  # a change to one file reads its folder anew, a comparison reads two of them
 def read_yaml(content: bytes, file: str) -> Entries:
     """The tree of a YAML file whose top is a mapping.
 
