@@ -31,7 +31,8 @@ test: $(VENV)/.installed-dev
 	@.ci/peers "$(BIN)/python"
 	@"$(BIN)/python" tests/fhir/make_validators.py "$(VENV)/validators" || echo 'Skipped: tests with the FHIR validators.'
 	@"$(BIN)/python" tests/road/make_sekmet.py "$(VENV)/sekmet" || echo 'Skipped: tests with the EHR sekmet-fhir.'
-	FHIR_VALIDATORS="$(VENV)/validators" SEKMET="$(VENV)/sekmet/bin/sekmet" "$(BIN)/pytest" $(ARGS)
+	FHIR_VALIDATORS="$(VENV)/validators" SEKMET="$(VENV)/sekmet/bin/sekmet" \
+		"$(BIN)/pytest" --numprocesses=logical --dist=worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev
 	"$(BIN)/ruff" format --check .

@@ -15,6 +15,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from gateway.flow.ports import Ports, Release
@@ -58,6 +59,11 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
     "--host-resolver-rules=MAP gateway.test 127.0.0.1",
 ]
+
+
+# Tests run beside each other: how long one takes says nothing.
+settings.register_profile("side-by-side", settings(), deadline=None)
+settings.load_profile("side-by-side")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
