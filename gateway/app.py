@@ -68,13 +68,14 @@ from gateway.loop import run_until_stopped
 from gateway.mapping.registry import Modules
 from gateway.mapping.replay import Readable
 from gateway.mapping.watch import Watch
-from gateway.model.errors import GatewayError, Invalid, Unavailable
+from gateway.model.errors import Invalid, Unavailable
 from gateway.model.message import Message
 from gateway.own_certificates import Endings, check_certificates
 from gateway.ports_assembly import make_ports
 from gateway.settings import Settings
 from gateway.stored import read_stored
 from gateway.web import routes as web
+from gateway.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -123,10 +124,9 @@ class Gateway:
         self._loop_thread = threading.Thread(
             target=run_until_stopped, args=(self._loop,), name="edges", daemon=True
         )
-        self._stopping = threading.Event()
         self._rework = rework(settings, lambda: self.modules, self.ports.database)
         self._arrived = threading.Event()  # a message was kept that waits to be mapped
-        self._workers: list[threading.Thread] = []
+        self._workers = Workers()
         self._listeners: list[Listener] = []
         self._inlets = {
             name: receiver(self.ports, lambda: self.modules, name, hl7_rules(chosen), self._arrived.set)
@@ -158,7 +158,7 @@ class Gateway:
 
     def close(self) -> None:
         """Nothing new is taken, what is in hand is finished, every thread and process has ended."""
-        self._stopping.set()
+        self._workers.stop()
         self._arrived.set()
         if self._loop_thread.is_alive():
             self._await(self._close_edges())
@@ -170,8 +170,7 @@ class Gateway:
             self._dicom.close()
         self._lines.close()  # nobody waits for an answer any more
         self._pictures.close()  # what it was at is examined again at the next start
-        for worker in self._workers:
-            worker.join(_STOP_S)
+        self._workers.join()
         self._clients.close()
         self._subscriptions.close()
         for reader, _ in self._readers.values():
@@ -193,8 +192,8 @@ class Gateway:
         found = {"database": database_trouble(self.ports), "disk": disk_trouble(self.settings)}
         found["mappings"] = "" if self.modules.names else "no mapping module is in use"
         if "workers" in self.only:
-            dead = [worker.name for worker in self._workers if not worker.is_alive()]
-            found["workers"] = f"stopped: {', '.join(dead)}" if dead else ""
+            dead = ", ".join(self._workers.dead)
+            found["workers"] = f"stopped: {dead}" if dead else ""
         return found
 
     def _start(self) -> None:
@@ -211,9 +210,9 @@ class Gateway:
             self._await(self._start_listeners())
         if "http" in self.only:
             self._start_http()
-        self._start_worker("mappings", 1.0, self._mappings.look)
-        self._start_worker("watch", LOOK_S, self._watcher.look)
-        self._start_worker("machines", 1.0, self._look_at_machines)
+        self._workers.start("mappings", 1.0, self._mappings.look)
+        self._workers.start("watch", LOOK_S, self._watcher.look)
+        self._workers.start("machines", 1.0, self._look_at_machines)
         if "workers" in self.only:
             self._start_workers()
         log.info("gateway.started", extra={"services": sorted(self.only)})
@@ -241,7 +240,7 @@ class Gateway:
         )
         self._dicom.start()
         tell = self._dicom.tell
-        self._start_worker("commit", 0.5, lambda: report_due(self.ports, tell))
+        self._workers.start("commit", 0.5, lambda: report_due(self.ports, tell))
 
     async def _start_listeners(self) -> None:
         for name, chosen in self.settings.hl7.listeners.items():
@@ -330,10 +329,10 @@ class Gateway:
         )
         self._follower.start()
         for name, pause_s, job in jobs:
-            self._start_worker(name, pause_s, job)
+            self._workers.start(name, pause_s, job)
         self._start_deliveries()
         for source, (reader, patience) in self._readers.items():
-            self._start_worker(f"read {source}", 0.5, partial(self._read_back, source, reader, patience))
+            self._workers.start(f"read {source}", 0.5, partial(self._read_back, source, reader, patience))
 
     def _read_back(self, source: str, reader: ReadingBack, patience: timedelta) -> None:
         if run_due(self.ports, source, reader, patience=patience):
@@ -345,29 +344,14 @@ class Gateway:
         sends |= {one.name: (self._lines.send, max(LEASE, one.longest_send), 1) for one in self._told}
         for name, (send, lease, at_once) in sends.items():
             serve = partial(deliver_due, self.ports, send, to=name, lease=lease, at_once=at_once)
-            self._start_worker(f"deliver {name}", 0.5, partial(serve, is_stopping=self._stopping.is_set))
+            self._workers.start(f"deliver {name}", 0.5, partial(serve, is_stopping=self._workers.is_stopping))
         rest = partial(deliver_due, self.ports, self._clients.send, apart_from=tuple(sends))
-        self._start_worker("deliver", 5.0, rest)
+        self._workers.start("deliver", 5.0, rest)
 
     def _expire(self) -> None:
         expire_stale(self.ports)
         forget_done(self.ports, _KEPT_ERRANDS)
         forget(self.ports, timedelta(days=self.settings.worklist.keep_receipts_days))
-
-    def _start_worker(self, name: str, pause_s: float, job: Callable[[], object]) -> None:
-        worker = threading.Thread(target=self._repeat, args=(name, pause_s, job), name=name, daemon=True)
-        worker.start()
-        self._workers.append(worker)
-
-    def _repeat(self, name: str, pause_s: float, job: Callable[[], object]) -> None:
-        while not self._stopping.is_set():
-            try:
-                job()
-            except GatewayError as error:
-                log.warning("worker.trouble", extra={"worker": name, "reason": str(error)})
-            except Exception:
-                log.exception("worker.failed", extra={"worker": name})
-            self._stopping.wait(pause_s)
 
     def _await(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_STOP_S)
