@@ -8,7 +8,7 @@ from gateway.flow import step
 from gateway.flow.again import made_by, paired
 from gateway.flow.anew import is_asked_anew
 from gateway.flow.appoint import arrive, arrived_orders, unschedule
-from gateway.flow.belong import identified, is_same_person
+from gateway.flow.belong import is_same_person
 from gateway.flow.merge import merge
 from gateway.flow.occasion import (
     Occasion,
@@ -22,7 +22,7 @@ from gateway.flow.occasion import (
     text_of,
 )
 from gateway.flow.order_of_news import newest, read_sent
-from gateway.flow.person import Person, lock_patients, person_of
+from gateway.flow.person import lock_patients, person_of
 from gateway.flow.ports import Ports
 from gateway.flow.renew import update_patient
 from gateway.flow.schedule import read_start
@@ -117,14 +117,29 @@ def _placed(
         return ()
     if occasion.is_overtaken(request):
         return ()
-    occasion = occasion.of(request)
+    return _of_order(occasion.of(request), request, earlier, touched, is_alone=is_alone)
+
+
+def _of_order(
+    occasion: Occasion,
+    request: OrderRequest,
+    earlier: tuple[Order, ...],
+    touched: frozenset[OrderId],
+    *,
+    is_alone: bool,
+) -> tuple[Order, ...]:
+    """What became of the orders that the request means."""
     named = named_orders(occasion, request)
     found = meant(named, request, touched) or earlier
+    if request.action not in _APPOINTMENTS and request.action not in _STEPS:
+        return _told(occasion, request, found, named)
+    theirs = [stranger for order in found if (stranger := _stranger(occasion, request, order))]
+    if theirs:
+        occasion.doubts.extend(f"{text}: nothing was changed" for text in theirs)
+        return ()
     if request.action in _APPOINTMENTS:
         return _appointed(occasion, request, found, touched, is_alone=is_alone)
-    if request.action in _STEPS:
-        return _ended(occasion, request, found, named, is_alone=is_alone or request.module == WITHDRAWN)
-    return _told(occasion, request, found, named)
+    return _ended(occasion, request, found, named, is_alone=is_alone or request.module == WITHDRAWN)
 
 
 def _told(
@@ -264,19 +279,12 @@ def _change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
         text = f"a change was asked for order {known.id}, which is {known.state}: nothing was changed"
         occasion.doubts.append(text)
         return known
+    if stranger := _stranger(occasion, request, known):
+        return _left_alone(occasion, known, f"{stranger}: the order stays what it was")
     attributes = _merged(known.attributes, request.attributes)
-    faults = (
-        *_kept(request, known),
-        *_standing(request, attributes),
-        *_contradictions(occasion, request, known),
-    )
+    faults = (*_kept(request, known), *_standing(request, attributes))
     start = read_start(attributes, occasion.ports.zone)
-    if any(f.keyword == "PatientID" and f.code == _UNKNOWN_KEY for f in faults):
-        person = Person(
-            row=known.patient_row, patient=known.patient, attributes=identified(attributes, known.patient)
-        )
-    else:
-        person = person_of(occasion, request, attributes, known)
+    person = person_of(occasion, request, attributes, known)
     changed = replace(
         known,
         patient=person.patient,
@@ -300,6 +308,25 @@ def _change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
         if known.state is State.HELD and not _is_doubtful(known.faults):
             return stored  # held because its sender asked for that, which no appointment takes back
     return _rehung(occasion, request, stored)
+
+
+def _left_alone(occasion: Occasion, known: Order, text: str) -> Order:
+    """The order with nothing of what the message says; held where that can be, for a person must say whose it is."""
+    doubt = Fault(
+        severity=Severity.HOLD, keyword="PatientID", place=None, code=_UNKNOWN_KEY, text=text, at=""
+    )
+    occasion.doubts.append(text)
+    if not is_allowed(known.state, Step.HOLD) and known.state is not State.HELD:
+        return known
+    doubtful = replace(
+        known, faults=(*(f for f in known.faults if f != doubt), doubt), updated_at=occasion.at
+    )
+    if known.state is State.HELD:
+        return orders.save(occasion.tx, doubtful)
+    return step.take(
+        occasion.tx, doubtful, Step.HOLD, actor=occasion.actor, evidence=occasion.evidence, at=occasion.at,
+        ports=occasion.ports,
+    )  # fmt: skip
 
 
 def _rehung(occasion: Occasion, request: OrderRequest, order: Order) -> Order:
@@ -340,20 +367,17 @@ def _standing(request: OrderRequest, attributes: Attributes) -> tuple[Fault, ...
     return tuple(f for f in request.faults if f.code != _REQUIRED_MISSING or f.keyword not in attributes)
 
 
-def _contradictions(occasion: Occasion, request: OrderRequest, known: Order) -> tuple[Fault, ...]:
+def _stranger(occasion: Occasion, request: OrderRequest, known: Order) -> str:
+    """What to say when the request names another patient than the order has; "" when it does not."""
     is_own = known.id in {order.id for order in occasion.own}
     if is_own and known.state in (State.HELD, State.SCHEDULED):
-        return ()  # nothing but this message made it, and nobody has begun with it
-    theirs, ours = request.text("PatientID"), known.patient.patient_id
-    issuer = request.text("IssuerOfPatientID")
-    if theirs and ours and not is_same_person(occasion.tx, known.patient_row, theirs, issuer):
-        text = f"the message names another patient than order {known.id} has: the order keeps its patient"
-        return (
-            Fault(
-                severity=Severity.HOLD, keyword="PatientID", place=None, code=_UNKNOWN_KEY, text=text, at=""
-            ),
-        )
-    return ()
+        return ""  # nothing but this message made it, and nobody has begun with it
+    theirs, issuer = request.text("PatientID"), request.text("IssuerOfPatientID")
+    if not theirs or not known.patient.patient_id:
+        return ""
+    if is_same_person(occasion.tx, known.patient_row, theirs, issuer):
+        return ""
+    return f"the message names another patient than order {known.id} has"
 
 
 def _filled(order: Order, request: OrderRequest) -> Order:

@@ -128,6 +128,48 @@ def test_an_order_is_never_moved_to_another_patient_silently(feed: "Feed") -> No
         )
 
 
+STRANGER = "PID|1||MRN2^^^GENHOSP^MR||ROE^RICHARD||19570301|M"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ("ORM^O01", STRANGER, _orc("CA"), OBR),
+        ("ORM^O01", STRANGER, _orc("DC"), OBR),
+        ("ORM^O01", STRANGER, _orc("SC", "CM"), OBR),
+        ("ORM^O01", STRANGER, _orc("SC", "IP"), OBR),
+        ("SIU^S13", SIU.format(status="Booked"), STRANGER, "RGS|1", "AIS|1||US^Abdomen^L|20261124080000"),
+        ("SIU^S15", SIU.format(status=""), STRANGER),
+        ("SIU^S14", SIU.format(status="Arrived"), STRANGER),
+    ],
+    ids=["cancel", "discontinue", "complete", "start", "move", "take back", "arrive"],
+)
+def test_a_message_about_another_patient_moves_and_ends_no_order(
+    feed: "Feed", message: tuple[str, ...]
+) -> None:
+    feed.send("ORM^O01", PID, _orc("NW"), OBR)
+    before = feed.orders()
+    answered = feed.send(message[0], *message[1:])
+    assert (answered.state, "another patient than order 1 has" in feed.reason(answered)) == ("held", True)
+    assert feed.orders() == before
+
+
+def test_a_change_with_another_patient_leaves_the_order_what_it_was_and_holds_it(feed: "Feed") -> None:
+    feed.send("ORM^O01", PID, "AL1|1|DA|^Iodine", _orc("NW"), OBR)
+    (before,) = feed.orders()
+    obr = OBR.replace("abdomen", "testis").replace("ACC1", "ACC2")
+    for control in ("XO", "NW"):
+        answered = feed.send("ORM^O01", STRANGER, "AL1|1|DA|^Latex", _orc(control), obr)
+        assert answered.state is MessageState.HELD
+        (order,) = feed.orders()
+        assert order.state is State.HELD
+        assert (order.attributes, order.accession) == (before.attributes, "ACC1")
+        assert ["another patient than order 1 has" in str(fault) for fault in order.faults] == [True]
+    # its own patient's next message frees it
+    assert feed.send("ORM^O01", PID, _orc("XO"), OBR).state is MessageState.MAPPED
+    assert feed.orders()[0].state is State.SCHEDULED
+
+
 @pytest.mark.parametrize("control", ["CA", "OC", "DC"])
 @pytest.mark.parametrize("pid", [PID, ""])
 @pytest.mark.parametrize("obr", [OBR, "OBR|1|P1"])
