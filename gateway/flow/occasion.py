@@ -10,7 +10,7 @@ from gateway.flow.ports import Ports, Release
 from gateway.flow.release import only_station, sent_day
 from gateway.model.ids import MergeId, MessageId, OrderId
 from gateway.model.lifecycle import State, Step
-from gateway.model.order import Attributes, Order, OrderRequest
+from gateway.model.order import Action, Attributes, Order, OrderRequest
 from gateway.model.resource import Held, is_older
 from gateway.store import inbox, orders, resources
 from gateway.store.database import Tx
@@ -114,9 +114,33 @@ def named_orders(occasion: Occasion, request: OrderRequest) -> tuple[Order, ...]
 def meant(
     named: Iterable[Order], request: OrderRequest, touched: Iterable[OrderId] = ()
 ) -> tuple[Order, ...]:
-    """Those of `named_orders` that the request means, by the step id too; without those in `touched`."""
+    """Those of `named_orders` that the request means, by step id and accession number too; without those in `touched`.
+
+    Orders that share a placer number are told apart by their accession numbers. Only a change, and of one order alone,
+    may bring another one: that is a number mended.
+    """
     without = frozenset(touched)
-    return tuple(order for order in named if order.id not in without and is_same(order, request))
+    found = tuple(order for order in named if order.id not in without and is_same(order, request))
+    accession = _own_accession(request.text("AccessionNumber"), *numbers(request)[:2])
+    exact = tuple(order for order in found if accession and order.accession == accession)
+    if exact or (request.action is Action.UPDATE and len(found) == 1):
+        return exact or found
+    return tuple(order for order in found if not _has_other_accession(order, request, accession))
+
+
+def _own_accession(accession: str, *order_numbers: str) -> str:
+    """The accession number; "" where an order number only stands in for it."""
+    return "" if accession in order_numbers else accession
+
+
+def _has_other_accession(order: Order, request: OrderRequest, accession: str) -> bool:
+    filler, _, _ = numbers(request)
+    if (filler and order.filler == filler) or (
+        request.service_request and order.service_request == request.service_request
+    ):
+        return False  # it is this very order, whatever its accession number is now
+    ours = _own_accession(order.accession, order.filler, order.placer)
+    return bool(ours and accession and ours != accession)
 
 
 def _of_request(occasion: Occasion, request: OrderRequest) -> tuple[Order, ...]:

@@ -40,6 +40,22 @@ _STEPS = {
     Action.COMPLETE: Step.COMPLETE,
 }
 _APPOINTMENTS = frozenset({Action.RESCHEDULE, Action.UNSCHEDULE, Action.ARRIVE})
+_OF_A_STEP = frozenset(
+    {
+        "Modality",
+        "ScheduledProcedureStepDescription",
+        "ScheduledProcedureStepID",
+        "ScheduledProcedureStepLocation",
+        "ScheduledProtocolCodeSequence",
+        "ScheduledStationAETitle",
+        "ScheduledStationName",
+    }
+)
+"""What the steps of one order do not share, even where the order as a whole has something that stands in for it."""
+
+_NUMBERED = frozenset({"AccessionNumber", "RequestedProcedureID", "ScheduledProcedureStepID"})
+"""What an order number stands in for where a message has none."""
+
 _REQUIRED_MISSING, _UNKNOWN_KEY = "101", "204"  # Source: HL7 table 0357
 
 
@@ -67,8 +83,9 @@ def place(
 ) -> Placed:
     """What became of the requests, in their order. `sent_at` is when the message was sent, as its sender wrote it.
 
-    Two requests of one message never meet the same order. `replays` is the message whose earlier run this one takes
-    the place of: orders made by that run are changed, not made once more.
+    Two requests of one message never meet the same order, but for one that was over before: that takes every step.
+    `replays` is the message whose earlier run this one takes the place of: orders made by that run are changed, not
+    made once more.
     """
     wanted = tuple(request for request in requests if request.action is not Action.IGNORE)
     lock_patients(tx, wanted)
@@ -86,7 +103,9 @@ def place(
     own = paired(occasion, wanted)
     for number, request in enumerate(wanted):
         earlier = own.get(number, ())
-        for order in _placed(occasion, request, earlier, frozenset(touched), is_alone=len(wanted) == 1):
+        is_alone = len(wanted) == 1 or sum(_names_the_same(request, other) for other in wanted) == 1
+        met = frozenset(order.id for order in touched.values() if not _was_over(occasion, order))
+        for order in _placed(occasion, request, earlier, met, is_alone=is_alone):
             touched[order.id] = order
             if order.state is State.HELD:
                 occasion.doubts.extend(str(f) for f in order.faults if f.severity is Severity.HOLD)
@@ -106,7 +125,7 @@ def _placed(
     *,
     is_alone: bool,
 ) -> tuple[Order, ...]:
-    """The orders that the request made or changed. `is_alone`: it is the only one of its message.
+    """The orders that the request made or changed. `is_alone`: nothing else in the message is for its order.
 
     `earlier` has the order that an earlier run of the message made for a request whose numbers lead to none.
     """
@@ -132,7 +151,7 @@ def _of_order(
     named = named_orders(occasion, request)
     found = meant(named, request, touched) or earlier
     if request.action not in _APPOINTMENTS and request.action not in _STEPS:
-        return _told(occasion, request, found, named)
+        return _told(occasion, request, found, named, is_alone=is_alone)
     theirs = [stranger for order in found if (stranger := _stranger(occasion, request, order))]
     if theirs:
         occasion.doubts.extend(f"{text}: nothing was changed" for text in theirs)
@@ -142,15 +161,38 @@ def _of_order(
     return _ended(occasion, request, found, named, is_alone=is_alone or request.module == WITHDRAWN)
 
 
+def _names_the_same(one: OrderRequest, other: OrderRequest) -> bool:
+    return (*numbers(one), one.service_request) == (*numbers(other), other.service_request)
+
+
+def _was_over(occasion: Occasion, order: Order) -> bool:
+    """Whether the order had ended before this message, which then changed nothing about it."""
+    return order.state in FINAL and order.message_id != occasion.message_id
+
+
 def _told(
-    occasion: Occasion, request: OrderRequest, found: tuple[Order, ...], named: tuple[Order, ...]
+    occasion: Occasion,
+    request: OrderRequest,
+    found: tuple[Order, ...],
+    named: tuple[Order, ...],
+    *,
+    is_alone: bool,
 ) -> tuple[Order, ...]:
-    """The order that was made or changed; none when the message is older than what is stored of it."""
+    """The orders that were made or changed; none when the message is older than what is stored of them.
+
+    What names no step and stands alone is for every step, and leaves each what is its own.
+    """
     if request.service_request:
         found = _open(found)
     if not found or is_asked_anew(occasion, request, found):
         return (_create(occasion, request, named),)
-    return () if occasion.is_late(found[0]) else (_change(occasion, request, found[0]),)
+    if is_alone and not names_step(request) and len(_open(found)) > 1:
+        found = _open(found)
+        attributes = {key: value for key, value in request.attributes.items() if key not in _OF_A_STEP}
+        request = replace(request, attributes=attributes)
+    else:
+        found = found[:1]
+    return tuple(_change(occasion, request, order) for order in found if not occasion.is_late(order))
 
 
 def _appointed(
@@ -281,7 +323,7 @@ def _change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
         return known
     if stranger := _stranger(occasion, request, known):
         return _left_alone(occasion, known, f"{stranger}: the order stays what it was")
-    attributes = _merged(known.attributes, request.attributes)
+    attributes = _merged(known.attributes, _without_stand_ins(request, known))
     faults = (*_kept(request, known), *_standing(request, attributes))
     start = read_start(attributes, occasion.ports.zone)
     person = person_of(occasion, request, attributes, known)
@@ -349,6 +391,16 @@ def _merged(old: Attributes, new: Attributes) -> Attributes:
     """What is known now: an absent value keeps the old one, "" deletes it. Source: IHE ITI TF-2 Appendix C."""
     merged: dict[str, Value] = {**old, **new}
     return {keyword: value for keyword, value in merged.items() if value != ""}
+
+
+def _without_stand_ins(request: OrderRequest, known: Order) -> Attributes:
+    """What the request tells of the order: a number of the order in the place of one it has already tells nothing."""
+    filler, placer, _ = numbers(request)
+    return {
+        keyword: value
+        for keyword, value in request.attributes.items()
+        if keyword not in _NUMBERED or value not in (filler, placer) or not known.attributes.get(keyword)
+    }
 
 
 def _is_doubtful(faults: Iterable[Fault]) -> bool:

@@ -128,6 +128,81 @@ def test_an_order_is_never_moved_to_another_patient_silently(feed: "Feed") -> No
         )
 
 
+PLACED = "OBR|1|P1||{code}^{name}^L||||||||||||||{accession}||||||US|||^^^20261123103000"
+
+
+def test_orders_under_one_placer_number_are_told_apart_by_their_accession_numbers(feed: "Feed") -> None:
+    """A sender whose filler fills in its number later, or never."""
+    abdomen = PLACED.format(code="USABD", name="Abdomen", accession="ACC1")
+    thyroid = PLACED.format(code="USTHY", name="Thyroid", accession="ACC2")
+    feed.send("ORM^O01", PID, "ORC|NW|P1", abdomen)
+    feed.send("ORM^O01", PID, "ORC|NW|P1", thyroid)
+    assert [(o.accession, o.description) for o in feed.orders()] == [("ACC1", "Abdomen"), ("ACC2", "Thyroid")]
+    feed.send("ORM^O01", PID, "ORC|NW|P1", abdomen, "ORC|NW|P1", thyroid)
+    feed.send("ORM^O01", PID, "ORC|XO|P1", thyroid.replace("Thyroid", "Thyroid, both sides"))
+    assert [(o.accession, o.description) for o in feed.orders()] == [
+        ("ACC1", "Abdomen"), ("ACC2", "Thyroid, both sides"),
+    ]  # fmt: skip
+    feed.send("ORM^O01", PID, "ORC|CA|P1", thyroid)
+    assert [order.state for order in feed.orders()] == [State.SCHEDULED, State.CANCELLED]
+
+
+def test_an_accession_number_that_comes_later_or_is_mended_makes_no_second_order(feed: "Feed") -> None:
+    feed.send("ORM^O01", PID, _orc("NW"), OBR.replace("ACC1", ""))
+    assert [order.accession for order in feed.orders()] == ["F1"]  # its sender's number stands in
+    for accession in ("ACC1", "ACC2"):
+        feed.send("ORM^O01", PID, _orc("XO"), OBR.replace("ACC1", accession))
+        assert [order.accession for order in feed.orders()] == [accession]
+
+
+def test_an_order_number_never_stands_in_for_what_the_order_has(feed: "Feed") -> None:
+    feed.send("ORM^O01", PID, _orc("NW"), OBR.replace("ACC1||", "ACC1|RP1|S1"))
+    (before,) = feed.orders()
+    for control, status in (("SC", "A"), ("XO", ""), ("SC", "CM")):
+        feed.send("ORM^O01", PID, _orc(control, status), "OBR|1|P1|F1")
+        (order,) = feed.orders()
+        assert (order.accession, order.procedure_id, order.step_id) == ("ACC1", "RP1", "S1")
+        assert order.attributes["AccessionNumber"] == before.attributes["AccessionNumber"]
+
+
+IPC = [f"IPC|ACC1|RP1|1.2.3|S{n}|US" for n in (1, 2)]
+NEW = "ORC|NW|P1|F1", "OBR|1|P1|F1|USABD^Abdomen^L", *IPC
+
+
+def test_every_step_of_several_orders_is_cancelled_by_one_message(feed: "Feed") -> None:
+    other = [segment.replace("P1|F1", "P2|F2").replace("ACC1|RP1", "ACC2|RP2") for segment in NEW]
+    feed.send("OMI^O23", PID, *NEW)
+    feed.send("OMI^O23", PID, *other)
+    cancels = [part for n in (1, 2) for part in (f"ORC|CA|P{n}|F{n}", f"OBR|{n}|P{n}|F{n}")]
+    assert feed.send("ORM^O01", PID, *cancels).state is MessageState.MAPPED
+    assert [order.state for order in feed.orders()] == [State.CANCELLED] * 4
+
+
+def test_a_hold_that_names_no_step_is_for_every_step_and_so_is_its_end(feed: "Feed") -> None:
+    feed.send("OMI^O23", PID, *NEW)
+    feed.send("ORM^O01", PID, "ORC|HD|P1|F1", "OBR|1|P1|F1")
+    assert [order.state for order in feed.orders()] == [State.HELD, State.HELD]
+    feed.send("ORM^O01", PID, "ORC|RL|P1|F1", "OBR|1|P1|F1")
+    assert [order.state for order in feed.orders()] == [State.SCHEDULED, State.SCHEDULED]
+
+
+def test_a_change_that_names_no_step_is_for_every_step_and_leaves_each_its_own(feed: "Feed") -> None:
+    steps = [f"IPC|ACC1|RP1|1.2.3|S{n}|US|U{n}^{side}^L" for n, side in ((1, "Left"), (2, "Right"))]
+    feed.send("OMI^O23", PID, *NEW[:2], *steps)
+    feed.send("ORM^O01", PID, "ORC|XO|P1|F1||||^^^20261125103000", "OBR|1|P1|F1|USABD^Abdomen^L")
+    found = [
+        (order.step_id, order.attributes["ScheduledProcedureStepDescription"], f"{order.start:%d %H:%M}")
+        for order in feed.orders()
+    ]
+    assert found == [("S1", "Left", "25 10:30"), ("S2", "Right", "25 10:30")]
+
+
+def test_an_end_that_overtakes_an_order_of_several_steps_keeps_them_all_off_the_machine(feed: "Feed") -> None:
+    feed.send("ORM^O01", PID, "ORC|CA|P1|F1", "OBR|1|P1|F1")
+    assert feed.send("OMI^O23", PID, *NEW).state is MessageState.HELD
+    assert [order.state for order in feed.orders()] == [State.CANCELLED]
+
+
 STRANGER = "PID|1||MRN2^^^GENHOSP^MR||ROE^RICHARD||19570301|M"
 
 
