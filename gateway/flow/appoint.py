@@ -28,7 +28,7 @@ def unschedule(occasion: Occasion, order: Order) -> Order:
         return order
     attributes = {keyword: value for keyword, value in order.attributes.items() if keyword != _START}
     bare = replace(
-        order, attributes=attributes, start=None, has_time=False, updated_at=occasion.at,
+        order, attributes=attributes, start=None, has_time=False, appointment="", updated_at=occasion.at,
         told_at=newest(order.told_at, occasion.sent),
     )  # fmt: skip
     if order.state is State.SENT:

@@ -87,7 +87,10 @@ def place(
     `replays` is the message whose earlier run this one takes the place of: orders made by that run are changed, not
     made once more.
     """
-    wanted = tuple(request for request in requests if request.action is not Action.IGNORE)
+    asked = (request for request in requests if request.action is not Action.IGNORE)
+    wanted = tuple(
+        sorted(asked, key=lambda request: request.action in _APPOINTMENTS)
+    )  # an order first, then its time
     lock_patients(tx, wanted)
     occasion = Occasion(
         tx=tx,
@@ -100,13 +103,21 @@ def place(
         own=made_by(tx, replays),
     )
     touched: dict[OrderId, Order] = {}
+    appointed = set[
+        OrderId
+    ]()  # of the appointments in one message each is for an order, or a step, of its own
     own = paired(occasion, wanted)
     for number, request in enumerate(wanted):
         earlier = own.get(number, ())
         is_alone = len(wanted) == 1 or sum(_names_the_same(request, other) for other in wanted) == 1
-        met = frozenset(order.id for order in touched.values() if not _was_over(occasion, order))
-        for order in _placed(occasion, request, earlier, met, is_alone=is_alone):
+        is_appointment = request.action in _APPOINTMENTS
+        met = (
+            appointed if is_appointment else {it.id for it in touched.values() if not _was_over(occasion, it)}
+        )
+        for order in _placed(occasion, request, earlier, frozenset(met), is_alone=is_alone):
             touched[order.id] = order
+            if is_appointment:
+                appointed.add(order.id)
             if order.state is State.HELD:
                 occasion.doubts.extend(str(f) for f in order.faults if f.severity is Severity.HOLD)
     return Placed(
@@ -217,9 +228,21 @@ def _appointed(
     if request.action is Action.ARRIVE:  # whoever is here is here, however late the message
         return tuple(arrive(occasion, order) for order in open_ones)
     if request.action is Action.UNSCHEDULE:
-        return tuple(unschedule(occasion, order) for order in open_ones if not occasion.is_late(order))
+        return tuple(
+            unschedule(occasion, order)
+            for order in open_ones
+            if _is_its_appointment(occasion, request, order) and not occasion.is_late(order)
+        )
     these = open_ones if is_alone else open_ones[:1]
     return tuple(_change(occasion, request, order) for order in these if not occasion.is_late(order))
+
+
+def _is_its_appointment(occasion: Occasion, request: OrderRequest, order: Order) -> bool:
+    """Whether the order has its time from that appointment, as far as is known."""
+    if request.address and order.appointment not in ("", request.address):
+        occasion.passed.append("the order has its time from another appointment")
+        return False
+    return True
 
 
 def _ended(
@@ -323,7 +346,7 @@ def _change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
         return known
     if stranger := _stranger(occasion, request, known):
         return _left_alone(occasion, known, f"{stranger}: the order stays what it was")
-    attributes = _merged(known.attributes, _without_stand_ins(request, known))
+    attributes = _merged(known.attributes, _told_anew(request, known))
     faults = (*_kept(request, known), *_standing(request, attributes))
     start = read_start(attributes, occasion.ports.zone)
     person = person_of(occasion, request, attributes, known)
@@ -393,13 +416,20 @@ def _merged(old: Attributes, new: Attributes) -> Attributes:
     return {keyword: value for keyword, value in merged.items() if value != ""}
 
 
-def _without_stand_ins(request: OrderRequest, known: Order) -> Attributes:
-    """What the request tells of the order: a number of the order in the place of one it has already tells nothing."""
+def _told_anew(request: OrderRequest, known: Order) -> Attributes:
+    """What the request tells of the order.
+
+    A number of the order in the place of one it has already tells nothing; nor does a FHIR order tell the time that
+    its appointment has.
+    """
     filler, placer, _ = numbers(request)
+    tells_nothing = {keyword for keyword in _NUMBERED if request.text(keyword) in (filler, placer)}
+    if known.appointment and request.action is not Action.RESCHEDULE:
+        tells_nothing.add("ScheduledProcedureStepStartDateTime")
     return {
         keyword: value
         for keyword, value in request.attributes.items()
-        if keyword not in _NUMBERED or value not in (filler, placer) or not known.attributes.get(keyword)
+        if keyword not in tells_nothing or not known.attributes.get(keyword)
     }
 
 
@@ -455,4 +485,5 @@ def _filled(order: Order, request: OrderRequest) -> Order:
         service_request=request.service_request or order.service_request,
         subject=request.subject or order.subject,
         encounter=request.encounter or order.encounter,
+        appointment=request.address if request.action is Action.RESCHEDULE else order.appointment,
     )

@@ -197,3 +197,6 @@ class Order:
     version: int  # grows with every change; guards against two people acting at once
     told_at: datetime | None = None  # when the newest message that changed it was sent; None: not known
     encounter: str = ""  # "Encounter/3" in the sender's FHIR base; "" when it named none
+    appointment: str = (
+        ""  # "Appointment/7" in the sender's FHIR base, which the time is from; "" when from no such
+    )

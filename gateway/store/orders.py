@@ -201,6 +201,7 @@ def read_order(row: Any) -> Order:
         service_request=row.service_request,
         subject=row.subject,
         encounter=row.encounter,
+        appointment=row.appointment,
         module=ModuleRef(name=row.module, version=row.module_version),
         message_id=MessageId(row.message_id),
         arrived_at=row.arrived_at,
@@ -216,7 +217,7 @@ def read_order(row: Any) -> Order:
 _SAME_NAME = (
     "source", "patient_row", "accession", "placer", "filler", "procedure_id", "step_id", "study_uid", "state",
     "modality", "station", "start", "description", "priority", "referring", "service_request", "subject",
-    "encounter",
+    "encounter", "appointment",
     "message_id", "arrived_at", "sent_at", "sent_by", "updated_at", "version", "told_at",
 )  # fmt: skip
 

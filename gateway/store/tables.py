@@ -148,6 +148,7 @@ orders = Table(
     _text("service_request"),
     _text("subject"),
     _text("encounter"),
+    _text("appointment"),
     _text("module"),
     _text("module_version"),
     Column("message_id", _ID, ForeignKey("messages.id"), nullable=False),
