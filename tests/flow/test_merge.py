@@ -97,6 +97,21 @@ def test_a_merge_moves_the_orders_of_the_patient_who_is_given_up(
     assert feed.deeds(f"patient:{merge.prior_row}") == ["patient.merge"]
 
 
+@pytest.mark.parametrize(("event", "prior"), [("A43", "B"), ("A43", "A"), ("A44", "A")])
+def test_what_moves_between_two_patients_merges_them_not_and_is_held_for_a_person(
+    feed: "Feed", ports: Ports, event: str, prior: str
+) -> None:
+    _order(feed, "A", name="ROE^RITA")
+    _order(feed, "B", "2")
+    before = feed.orders()
+    answered = _merge(feed, prior, "B", event=event, name="SMITH^JANE")
+    assert answered.state is MessageState.HELD
+    assert "person" in feed.reason(answered)
+    assert (feed.orders(), _merges(ports)) == (before, ())
+    _order(feed, "A", "3", name="ROE^RITA")
+    assert _whose(feed) == ["A", "B", "A"]
+
+
 def test_a_changed_identifier_is_the_same_patient_under_a_new_one(feed: "Feed", ports: Ports) -> None:
     _order(feed, "A^^^H")
     feed.send("ADT^A47", "PID|1||N^^^H||DOE^JANE", "MRG|A^^^H")
