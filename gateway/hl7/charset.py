@@ -66,7 +66,15 @@ _CODECS = {
 }
 _JAPANESE_SETS = frozenset({"shift_jis", _JAPANESE})
 _DELIMITER_BYTES = ("gb18030", "cp950", "cp932", "cp949", _JAPANESE)  # their characters contain some
-_WINDOWS = {"iso8859-1": "cp1252", "iso8859-9": "cp1254"}  # what text labelled so often is
+_WINDOWS = {  # what text labelled so often is: nearly every letter stands in the same place
+    "iso8859-1": "cp1252",
+    "iso8859-2": "cp1250",
+    "iso8859-7": "cp1253",
+    "iso8859-8": "cp1255",
+    "iso8859-9": "cp1254",
+    "iso8859-13": "cp1257",
+    "iso8859-15": "cp1252",
+}
 _C1 = re.compile("[\x80-\x9f]")
 _BOM = codecs.BOM_UTF8
 _WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -93,8 +101,8 @@ class _Trial:
 def decode(raw: bytes, *, fallback: str = "cp1252") -> Decoded:
     """The text of the message: as MSH-18 declares, else as UTF-8, else as `fallback`, each strictly.
 
-    A set that was not declared, or that the bytes contradict, gives a warning. Bytes that even `fallback` cannot
-    read become U+FFFD, with a warning that says how many.
+    A set that was not declared, or that the bytes contradict, gives a warning; so do control characters 80-9F that
+    no set explains. Bytes that even `fallback` cannot read become U+FFFD, with a warning that says how many.
     Raises Malformed for sets that cannot be read at all: UTF-16, UTF-32 and CNS 11643-1992.
     """
     has_bom = raw.startswith(_BOM)
@@ -256,4 +264,8 @@ def _decoded(text: str, codec: str, warnings: list[str]) -> Decoded:
     if "\0" in text:
         text = text.replace("\0", "")
         warnings.append("NUL characters were left out")
+    if _C1.search(text):
+        warnings.append(
+            f"{FIELD}: control characters (80 to 9F) stand in the text: it is likely to be in another set"
+        )
     return Decoded(text=text, codec=codec, warnings=tuple(warnings))

@@ -129,6 +129,11 @@ def test_several_sets_without_any_escape_are_tried_in_turn() -> None:
     [
         ("8859/1", "Müller“".encode("cp1252"), ("Müller“", "cp1252", 1)),  # mislabelled Windows
         ("8859/9", "Şahin€".encode("cp1254"), ("Şahin€", "cp1254", 1)),
+        ("8859/15", "O’BRIEN ŠPELA".encode("cp1252"), ("O’BRIEN ŠPELA", "cp1252", 1)),
+        ("8859/2", "ŠIMŮŠ ŽANETA".encode("cp1250"), ("ŠIMŮŠ ŽANETA", "cp1250", 1)),
+        ("8859/7", "“Διονυσιος”".encode("cp1253"), ("“Διονυσιος”", "cp1253", 1)),
+        ("8859/8", "“שרון”".encode("cp1255"), ("“שרון”", "cp1255", 1)),
+        ("8859/13", "„Šarūnas“".encode("cp1257"), ("„Šarūnas“", "cp1257", 1)),
         ("8859/1", "ÉŁ".encode(), ("ÉŁ", "utf-8", 1)),
         ("8859/5", "Люк".encode(), ("Люк", "utf-8", 1)),
         ("ASCII", "Müller".encode(), ("Müller", "utf-8", 1)),
@@ -145,6 +150,23 @@ def test_a_wrong_or_absent_declaration_is_forgiven_with_a_warning(
     declared: str, raw: bytes, expected: tuple[str, str, int]
 ) -> None:
     assert name_of(message(declared, raw)) == expected
+
+
+@pytest.mark.parametrize(
+    ("declared", "raw", "text"),
+    [
+        ("8859/3", b"M\x81\xfc", "M\x81ü"),  # no set of Windows has these letters
+        ("8859/1", b"M\x81\xfc", "M\x81ü"),  # in cp1252 the byte has no meaning
+        ("UNICODE UTF-8", "M\x92".encode(), "M\x92"),  # coded twice
+        ("", "M\x92".encode(), "M\x92"),
+    ],
+)
+def test_control_characters_among_the_letters_are_told(declared: str, raw: bytes, text: str) -> None:
+    decoded = decode(message(declared, raw))
+    assert text in decoded.text
+    assert decoded.warnings[-1] == (
+        "MSH-18 (character set): control characters (80 to 9F) stand in the text: it is likely to be in another set"
+    )
 
 
 def test_the_senders_own_fallback_is_used() -> None:
