@@ -14,7 +14,7 @@ from gateway.model.errors import Malformed
 NULL = '""'
 """The value that means "delete what you have". Source: HL7 v2.5.1 2.5.3."""
 
-_SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}(?![A-Za-z0-9])")
+_NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 _NEEDED_DELIMITERS = 4
@@ -112,7 +112,8 @@ def read_er7(text: str, *, hex_text: Callable[[bytes], str] = lambda raw: raw.de
     """The message that `text` holds. `hex_text` decodes the bytes of a \\Xhh..\\ escape in the message's own set.
 
     Segments may end in CR, LF or CRLF. A line that is no segment is taken as the rest of the one before it, with
-    a warning: senders break notes across lines.
+    a warning: senders break notes across lines. One that is nothing but a name is a segment, with a warning: it may be
+    a word of a note.
     Raises Malformed when there is no readable MSH.
     """
     lines = [line.strip("\0") for line in _LINE_END.split(text.lstrip("\ufeff\0 \t\r\n"))]
@@ -120,8 +121,10 @@ def read_er7(text: str, *, hex_text: Callable[[bytes], str] = lambda raw: raw.de
     segments: list[tuple[int, list[str]]] = []
     warnings: list[str] = []
     for number, line in enumerate(lines, start=1):
-        if _SEGMENT.match(line):
+        if _is_segment(line, delimiters):
             segments.append((number, [line]))
+            if len(line.rstrip()) <= 3:
+                warnings.append(f"line {number} is the name of a segment and nothing else")
         elif line.strip():
             first, parts = segments[-1]
             parts.append(line)
@@ -216,6 +219,11 @@ def _read_delimiters(line: str) -> Delimiters:
         subcomponent=subcomponent,
         truncation=others[4:5],
     )
+
+
+def _is_segment(line: str, delimiters: Delimiters) -> bool:
+    """Whether the line is a name with a separator behind it, or a name alone."""
+    return _NAME.match(line) is not None and line[3:].rstrip()[:1] in ("", delimiters.field)
 
 
 def _read_segment(

@@ -56,6 +56,36 @@ def test_a_broken_line_belongs_to_the_segment_before_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "MRI incompatible, allergic to",
+        "MRI, CT",
+        "CT1-CT2",
+        "KM and latex",
+        "MRI | CT",
+        "NTE^2",
+        "PID1|2",
+        " PV1|1",
+    ],
+)
+def test_a_broken_line_that_begins_with_capitals_is_text(line: str) -> None:
+    message = read_er7(f"{HEAD}\rNTE|1||pacemaker,\r{line}\rand latex\rPV1|1")
+    assert [segment.name for segment in message.segments] == ["MSH", "NTE", "PV1"]
+    assert "|".join(message.segments[1].fields[3:]) == f"pacemaker,\n{line}\nand latex"
+    assert len(message.warnings) == 2
+
+
+def test_a_segment_has_the_messages_own_separator_behind_its_name_or_nothing() -> None:
+    message = read_er7("MSH$*~\\&$RIS\rNTE$1$$note\rMRI|CT\rRGS \rAIS$1")
+    assert [segment.name for segment in message.segments] == ["MSH", "NTE", "RGS", "AIS"]
+    assert message.segments[1].value(3) == "note\nMRI|CT"
+    assert message.warnings == (
+        "line 3 is no segment and was read as the rest of line 2",
+        "line 4 is the name of a segment and nothing else",
+    )
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
