@@ -155,7 +155,7 @@ class _Draft:
                 return self._unmapped(spec, place, f"action ({alternative.label}) {unfit.text}")
             if not raw:
                 continue
-            action = self._looked_up(spec, raw)
+            row, action = self._looked_up(spec, raw)
             if action is not None:
                 self.notes.provenance.append(
                     Provenance(
@@ -165,8 +165,13 @@ class _Draft:
                 )  # fmt: skip
                 return action
             if not isinstance(spec.unmapped, Action):
-                self.filling.run.unknown.append(UnknownCode(table="action", code=raw))
-            return self._unmapped(spec, place, f"action ({alternative.label}) is not in the module's table")
+                self.filling.run.unknown.append(UnknownCode(table="action", code=row))
+            label = (
+                alternative.label
+                if row == raw or not spec.pair
+                else f"{alternative.label} with {spec.pair.text}"
+            )
+            return self._unmapped(spec, place, f"action ({label}) is not in the module's table")
         where = ", ".join(alternative.label for alternative in spec.alternatives)
         place = where_to_look(spec.alternatives, self.scope)
         self.notes.blame(
@@ -174,10 +179,15 @@ class _Draft:
         )
         return Action.HOLD
 
-    def _looked_up(self, spec: ActionSpec, control: str) -> Action | None:
+    def _looked_up(self, spec: ActionSpec, control: str) -> tuple[str, Action | None]:
+        """The row that counts, and its action; None where the table has none for it."""
         status = next((text for text in texts_at(spec.pair, self.scope) if text), "") if spec.pair else ""
-        pair = spec.table.get(f"{control}_{status}") if status else None
-        return pair or spec.table.get(control)
+        pair = f"{control}_{status}"
+        if status and pair in spec.table:
+            return pair, spec.table[pair]
+        if status and pair.casefold() in spec.folded:
+            return pair, spec.folded[pair.casefold()]
+        return control, spec.table.get(control)
 
     def _unmapped(self, spec: ActionSpec, place: Place | None, text: str) -> Action:
         if isinstance(spec.unmapped, Action):

@@ -64,11 +64,12 @@ class FieldSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionSpec:
-    """How the sender's wish is read. With `pair`, "A_B" is looked up before "A"."""
+    """How the sender's wish is read. With `pair`, "A_B" is looked up before "A", as written before in any case."""
 
     alternatives: tuple[Alternative, ...]
     pair: Path | None
-    table: Mapping[str, Action]
+    table: Mapping[str, Action | None]  # None: as if it were not there, and "A" alone does not count either
+    folded: Mapping[str, Action | None]  # the same, by keys without regard to case
     unmapped: Action | Severity  # an action without more ado, or HOLD or REJECT with a fault
     mark: Mark
 

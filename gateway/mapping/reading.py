@@ -33,6 +33,8 @@ UNMAPPED_ACTIONS: Mapping[str, Action | Severity] = {
     "hold": Severity.HOLD,
     "reject": Severity.REJECT,
 }
+TABLE_ACTIONS: Mapping[str, Action | None] = {**ACTIONS, "unmapped": None}
+"""What a row of the action's table may say; `unmapped`: what is done with anything that has no row."""
 
 _HOLDER = re.compile(r"%(\w+)\.")
 
@@ -220,19 +222,21 @@ class ModuleReader:
             self.problems.add(entries.mark, "action needs 'from'")
         pair = entries.find("pair")
         said = as_text(pair, "pair", self.problems) if pair is not None else None
+        table = self._action_table(entries.find("table"), language)
         return ActionSpec(
             alternatives=alternatives,
             pair=language.path(said.text or "", said.mark) if said else None,
-            table=self._action_table(entries.find("table"), language),
+            table=table,
+            folded={key.casefold(): action for key, action in table.items()},
             unmapped=language.choice(entries.find("unmapped"), "unmapped", UNMAPPED_ACTIONS, Severity.HOLD),
             mark=entries.mark,
         )
 
-    def _action_table(self, tree: Tree | None, language: Language) -> dict[str, Action]:
+    def _action_table(self, tree: Tree | None, language: Language) -> dict[str, Action | None]:
         entries = as_entries(tree, "the table of action", self.problems) if tree is not None else None
         if tree is None:
             return {}
         return {
-            entry.key: language.choice(entry.value, f"the action for {entry.key}", ACTIONS, Action.HOLD)
+            entry.key: language.choice(entry.value, f"the action for {entry.key}", TABLE_ACTIONS, Action.HOLD)
             for entry in entries or ()
         }

@@ -26,7 +26,8 @@ MODULE = {
     "resources": "FHIR references to follow: `patient: {reference: subject, required: hold}` makes `%patient`",
     "skip": "a list of `{when: …, because: …}`: orders that are passed over",
     "hold": "a list of `{when: …, because: …}`: orders that wait for a person",
-    "action": "what the sender wants: `from`, `pair` (its value is put behind, `XO_CM`), `do`, `table`, `unmapped`",
+    "action": "what the sender wants: `from`, `pair` (its value is put behind, `XO_CM`, in any case), `do`, "
+    "`table` (`unmapped` in a row: what is done with anything that has no row), `unmapped`",
     "tables": "code tables: a mapping, or the name of a CSV file beside the module",
     "fields": "DICOM keyword to field",
     "examples": "a list of `{name, message or file, expect}`; a module whose examples fail is not used",

@@ -14,7 +14,7 @@ from gateway.mapping.dictionary import LENGTHS, START, find_target, keywords
 from gateway.mapping.language import ALTERNATIVE_KEYS, SEVERITIES
 from gateway.mapping.lint_fhir import RELEASES
 from gateway.mapping.module import Source
-from gateway.mapping.reading import ACTIONS, EACH, MODULE_KEYS, UNMAPPED_ACTIONS
+from gateway.mapping.reading import ACTIONS, EACH, MODULE_KEYS, TABLE_ACTIONS, UNMAPPED_ACTIONS
 from gateway.mapping.reading_examples import ASPECTS
 from gateway.mapping.reading_fields import FIELD_KEYS, ITEM_KEYS
 from gateway.mapping.transforms.catalogue import TRANSFORMS
@@ -152,7 +152,7 @@ def _module_keys() -> dict[str, Schema]:
 
 
 def _action() -> Schema:
-    word = _or_null({"enum": list(ACTIONS)})
+    word = _or_null({"enum": list(TABLE_ACTIONS)})
     return _closed(
         {
             "from": _or_null(_ref("from")),

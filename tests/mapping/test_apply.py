@@ -18,7 +18,7 @@ mapping: m
 source: hl7v2
 match: {{MSH-9.1: ORM}}
 site: {{authority: A}}
-action: {{from: ORC-1, pair: ORC-5, table: {{NW: schedule, NW_IP: start, XO: update, CA: cancel}}}}
+action: {{from: ORC-1, pair: ORC-5, table: {{NW: schedule, NW_IP: start, NW_CM: unmapped, XO: update, CA: cancel}}}}
 tables:
   room: {{R1: US1, R2: ""}}
 fields:
@@ -105,6 +105,32 @@ def test_a_code_that_no_table_knows_and_no_rule_covers_is_noted(
 def test_an_action_that_is_not_in_the_table_is_noted(request_of: Request) -> None:
     request = request_of("ScheduledStationAETitle: ORC-2", "ORC|ZZ|R9")
     assert [(one.table, one.code) for one in request.unknown] == [("action", "ZZ")]
+
+
+@pytest.mark.parametrize("status", ["IP", "ip", "Ip"])
+def test_a_pair_is_looked_up_without_regard_to_case(request_of: Request, status: str) -> None:
+    assert request_of("PatientID: PID-3", f"ORC|NW||||{status}").action is Action.START
+
+
+def test_of_pairs_that_differ_in_case_the_one_as_written_counts(modules_of: ModulesOf) -> None:
+    frame = FRAME.format(fields="  PatientID: PID-3").replace("NW_IP: start", "NW_Ip: cancel, NW_IP: start")
+    modules = modules_of({"m.yaml": frame})
+    assert modules.faults == ()
+    found = [
+        modules.map_hl7(read_er7(f"{HEAD}\rORC|NW||||{status}")).requests[0].action
+        for status in ("Ip", "IP", "ip")
+    ]
+    assert found == [Action.CANCEL, Action.START, Action.START]
+
+
+@pytest.mark.parametrize("status", ["CM", "cm"])
+def test_a_pair_that_makes_no_sense_is_held_and_noted(request_of: Request, status: str) -> None:
+    request = request_of("PatientID: PID-3", f"ORC|NW||||{status}")
+    assert (request.action, request.severity) == (Action.HOLD, Severity.HOLD)
+    assert [fault.text for fault in request.faults] == [
+        "action (ORC-1 with ORC-5) is not in the module's table"
+    ]
+    assert [(one.table, one.code) for one in request.unknown] == [("action", f"NW_{status}")]
 
 
 def test_an_empty_target_of_a_table_leaves_the_value_out(request_of: Request) -> None:

@@ -70,11 +70,55 @@ def test_a_resource_maps_as_the_golden_file_says(
     [("NW|||", Action.SCHEDULE), ("SN|||", Action.SCHEDULE), ("XO|||", Action.UPDATE), ("SC|||", Action.UPDATE),
      ("SC||| |SC", Action.UPDATE), ("SC||||CM", Action.COMPLETE), ("XO||||IP", Action.START),
      ("SC||||A", Action.START), ("CA||||CA", Action.CANCEL), ("OC|||", Action.CANCEL), ("DC||||CA", Action.DISCONTINUE),
+     ("XX||||CA", Action.CANCEL), ("RP||||CA", Action.CANCEL), ("RU||||DC", Action.DISCONTINUE),
+     ("RO||||CM", Action.COMPLETE), ("XO||||ca", Action.CANCEL), ("XX||||HD", Action.HOLD),
+     ("NW||||IP", Action.SCHEDULE), ("NW||||A", Action.SCHEDULE), ("NW||||NEW", Action.SCHEDULE),
      ("HD|||", Action.HOLD), ("RL|||", Action.SCHEDULE), ("UC|||", Action.HOLD), ("|||", Action.HOLD)],
 )  # fmt: skip
 def test_order_control_and_status_become_an_action(shipped: Modules, control: str, action: Action) -> None:
     er7 = f"MSH|^~\\&|RIS|HOSP|GW|RAD|2026||ORM^O01|1|P|2.3\rPID|1||7\rORC|{control}"
     assert shipped.map_hl7(read_er7(er7)).requests[0].action is action
+
+
+@pytest.mark.parametrize("status", ["CA", "CM", "DC", "ER", "RP", "ca"])
+@pytest.mark.parametrize("control", ["NW", "NA", "SN", "OR", "CH", "RL"])
+def test_a_new_order_that_has_ended_is_held_and_says_so(shipped: Modules, control: str, status: str) -> None:
+    er7 = f"MSH|^~\\&|RIS|HOSP|GW|RAD|2026||ORM^O01|1|P|2.3\rPID|1||7\rORC|{control}||||{status}"
+    (request,) = shipped.map_hl7(read_er7(er7)).requests
+    assert request.action is Action.HOLD
+    assert "action (ORC-1 with ORC-5) is not in the module's table" in [
+        fault.text for fault in request.faults
+    ]
+
+
+@pytest.mark.parametrize("status", ["ER", "RP"])
+@pytest.mark.parametrize("control", ["XO", "XX", "RP", "RU", "RO", "SC"])
+def test_a_change_of_what_is_unknown_or_replaced_is_held(shipped: Modules, control: str, status: str) -> None:
+    er7 = f"MSH|^~\\&|RIS|HOSP|GW|RAD|2026||ORM^O01|1|P|2.3\rPID|1||7\rORC|{control}||||{status}"
+    (request,) = shipped.map_hl7(read_er7(er7)).requests
+    assert (request.action, request.severity) == (Action.HOLD, Severity.HOLD)
+
+
+@pytest.mark.parametrize("event", ["S12", "S13", "S14"])
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [("Booked", Action.RESCHEDULE), ("Cancelled", Action.UNSCHEDULE), ("CANCELLED", Action.UNSCHEDULE),
+     ("Canceled", Action.UNSCHEDULE), ("DELETED", Action.UNSCHEDULE), ("Dc", Action.UNSCHEDULE),
+     ("noshow", Action.UNSCHEDULE)],
+)  # fmt: skip
+def test_an_appointment_that_is_gone_is_taken_back_by_whatever_event(
+    shipped: Modules, event: str, status: str, action: Action
+) -> None:
+    sch = "|".join(["SCH", "A", "B", *[""] * 8, "^^30^20260401", *[""] * 13, status, "P1"])
+    er7 = f"MSH|^~\\&|RIS|HOSP|GW|RAD|2026||SIU^{event}|1|P|2.5\r{sch}\rPID|1||7||DOE^JANE"
+    assert shipped.map_hl7(read_er7(er7)).requests[0].action is action
+
+
+def test_a_patient_arrives_however_the_status_is_written(shipped: Modules) -> None:
+    for status in ("Arrived", "ARRIVED", "arrived", "ARR", "ar"):
+        sch = "|".join(["SCH", "A", "B", *[""] * 22, status, "P1"])
+        er7 = f"MSH|^~\\&|RIS|HOSP|GW|RAD|2026||SIU^S14|1|P|2.5\r{sch}\rPID|1||7||DOE^JANE"
+        assert shipped.map_hl7(read_er7(er7)).requests[0].action is Action.ARRIVE
 
 
 @pytest.mark.parametrize(
