@@ -4,12 +4,14 @@ from dataclasses import replace
 
 from gateway.flow import step
 from gateway.flow.announce import announce
+from gateway.flow.belong import VAGUE, vaguely_named
 from gateway.flow.occasion import Occasion, released
 from gateway.flow.order_of_news import newest
 from gateway.flow.ports import Release
 from gateway.model.lifecycle import FINAL, State, Step
 from gateway.model.order import Order, OrderRequest
 from gateway.store import orders, patients
+from gateway.store.patients import Known
 
 NOT_TODAY = "no order of today is for the patient who arrived"
 
@@ -60,19 +62,26 @@ def arrive(occasion: Occasion, order: Order) -> Order:
 
 def arrived_orders(occasion: Occasion, request: OrderRequest) -> tuple[Order, ...]:
     """The orders of today that a patient's arrival means, when the message names the patient and no order."""
-    known = patients.of_identity(occasion.tx, request.text("PatientID"), request.text("IssuerOfPatientID"))
-    if known is None:
-        occasion.passed.append(NOT_TODAY)
+    patient_id, issuer = request.text("PatientID"), request.text("IssuerOfPatientID")
+    known = patients.of_identity(occasion.tx, patient_id, issuer)
+    if known is None and any(
+        _expected_today(occasion, other) for other in vaguely_named(occasion.tx, patient_id, issuer)
+    ):
+        occasion.doubts.append(f"the message names {VAGUE}")
         return ()
-    zone = occasion.ports.zone
-    today = occasion.at.astimezone(zone).date()
-    found = tuple(
-        order
-        for order in orders.of_patient(
-            occasion.tx, patients.survivor(occasion.tx, known).row, will_change=True
-        )
-        if order.state in _EXPECTED and order.start and order.start.astimezone(zone).date() == today
-    )
+    found = _expected_today(occasion, known) if known is not None else ()
     if not found:
         occasion.passed.append(NOT_TODAY)
     return found
+
+
+def _expected_today(occasion: Occasion, known: Known) -> tuple[Order, ...]:
+    """The orders of the patient, or of the one who survived him, that are for today and not begun."""
+    zone = occasion.ports.zone
+    today = occasion.at.astimezone(zone).date()
+    person = patients.survivor(occasion.tx, known)
+    return tuple(
+        order
+        for order in orders.of_patient(occasion.tx, person.row, will_change=True)
+        if order.state in _EXPECTED and order.start and order.start.astimezone(zone).date() == today
+    )

@@ -10,6 +10,18 @@ from gateway.model.patient import Patient
 from gateway.store import audit, merges, orders, patients
 from gateway.store.database import Tx
 
+VAGUE = "an identifier that is known here with another issuer or without one: a person must settle it"
+
+
+def vaguely_named(tx: Tx, patient_id: str, issuer: str) -> tuple[patients.Known, ...]:
+    """Those who may or may not be the patient meant, because one side leaves the issuer out; () beyond doubt."""
+    found = patients.named(tx, patient_id)
+    meant = [known for known in found if known.patient.issuer == issuer]
+    others = tuple(
+        known for known in found if known not in meant and (not issuer or not known.patient.issuer)
+    )
+    return others if not meant or not issuer else ()
+
 
 def is_same_person(tx: Tx, patient_row: PatientRow, patient_id: str, issuer: str) -> bool:
     """Whether that identifier names the patient of the row, merges followed on both sides.

@@ -2,7 +2,7 @@
 
 from gateway.flow import step
 from gateway.flow.announce import announce
-from gateway.flow.belong import move
+from gateway.flow.belong import VAGUE, move, vaguely_named
 from gateway.flow.keep import link_again
 from gateway.flow.occasion import Occasion
 from gateway.flow.order_of_news import newest
@@ -18,7 +18,6 @@ from gateway.store.patients import Known
 SELF = "both identifiers of the merge are the same"
 DONE = "the two patients of the merge are one here already"
 ELSEWHERE = "the patient who is given up was merged into another one before: a person must settle it"
-ISSUER = "the merge names an identifier that is known here with another issuer or without one"
 LEFT = "orders under the same identifier without an issuer, or with one the merge leaves out, were not moved"
 
 
@@ -36,8 +35,8 @@ def merge(occasion: Occasion, request: OrderRequest) -> None:
     if prior_id == patient_id and (prior_issuer == issuer or not prior_issuer or not issuer):
         occasion.passed.append(SELF)
         return
-    if _is_vague(occasion, prior_id, prior_issuer) or _is_vague(occasion, patient_id, issuer):
-        occasion.doubts.append(f"{ISSUER}: a person must settle it")
+    if vaguely_named(occasion.tx, prior_id, prior_issuer) or vaguely_named(occasion.tx, patient_id, issuer):
+        occasion.doubts.append(f"the merge names {VAGUE}")
         return
     prior = _found_or_made(
         occasion, Patient(patient_id=prior_id, issuer=prior_issuer, name="", birth_date="", sex="")
@@ -74,14 +73,6 @@ def _carry_out(occasion: Occasion, request: OrderRequest, prior: Known, named: K
     occasion.merges.append(merge_id)
     if _has_twin_orders(occasion, prior):
         occasion.doubts.append(LEFT)
-
-
-def _is_vague(occasion: Occasion, patient_id: str, issuer: str) -> bool:
-    """Whether only an identifier that may or may not be the one meant is known: one side leaves its issuer out."""
-    found = patients.named(occasion.tx, patient_id)
-    meant = [known for known in found if known.patient.issuer == issuer]
-    others = [known for known in found if known not in meant and (not issuer or not known.patient.issuer)]
-    return bool(others) and (not meant or not issuer)
 
 
 def _has_twin_orders(occasion: Occasion, prior: Known) -> bool:

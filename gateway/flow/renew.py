@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gateway.flow import step
+from gateway.flow.belong import VAGUE, vaguely_named
 from gateway.flow.occasion import Occasion
 from gateway.flow.order_of_news import STALE, newest
 from gateway.model.audit import AuditEvent
@@ -21,11 +22,15 @@ def update_patient(occasion: Occasion, request: OrderRequest) -> tuple[Order, ..
     """Every order of the patient, each with the new name, birth date and sex.
 
     What the message leaves out stays; "" deletes it. Orders that are over keep the rest of what they were made with.
-    A patient who was merged is the one who survived.
+    A patient who was merged is the one who survived. Whether one is meant whose issuer is left out, a person decides.
     """
     if _is_in_doubt(occasion, request):
         return ()
-    found = patients.of_identity(occasion.tx, request.text("PatientID"), request.text("IssuerOfPatientID"))
+    patient_id, issuer = request.text("PatientID"), request.text("IssuerOfPatientID")
+    found = patients.of_identity(occasion.tx, patient_id, issuer)
+    if found is None and vaguely_named(occasion.tx, patient_id, issuer):
+        occasion.doubts.append(f"the message names {VAGUE}")
+        return ()
     if found is None:
         occasion.passed.append(UNKNOWN)
         return ()

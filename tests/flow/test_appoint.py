@@ -221,6 +221,42 @@ def test_a_patient_who_has_no_order_here_is_passed_over(ports: Ports, order_fact
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("known", "told"), [("H", ""), ("", "H")])
+def test_a_patient_message_that_leaves_the_issuer_out_on_one_side_is_held_for_a_person(
+    ports: Ports, order_factory: OrderFactory, known: str, told: str
+) -> None:
+    before = order_factory(issuer=known)
+    named = {"PatientID": "MRN1", "IssuerOfPatientID": told}
+    for number, action in enumerate((Action.UPDATE_PATIENT, Action.ARRIVE)):
+        answered = _receive(
+            ports, _request(action, PatientName="Smith^Jane", **named), control_id=f"S{number}"
+        )
+        assert answered.state is MessageState.HELD
+        assert "issuer" in _reason(ports, answered)
+    assert _orders(ports) == (before,)
+
+
+def test_a_patient_message_that_names_the_issuer_changes_his_orders_alone(
+    ports: Ports, order_factory: OrderFactory
+) -> None:
+    order_factory(accession="A1", issuer="H")
+    order_factory(accession="A2", issuer="")
+    rename = _request(
+        Action.UPDATE_PATIENT, PatientID="MRN1", IssuerOfPatientID="H", PatientName="Smith^Jane"
+    )
+    assert _receive(ports, rename).state is MessageState.MAPPED
+    assert [order.patient.name for order in _orders(ports)] == ["Smith^Jane", "Doe^Jane"]
+
+
+def test_an_arrival_without_the_issuer_is_no_doubt_where_nobody_is_expected_today(
+    ports: Ports, order_factory: OrderFactory
+) -> None:
+    order_factory(accession="A1", state=State.SCHEDULED, start=LATER, issuer="H")
+    order_factory(accession="A2", state=State.COMPLETED, issuer="H")
+    answered = _receive(ports, _request(Action.ARRIVE, PatientID="MRN1"))
+    assert answered.state is MessageState.SKIPPED
+
+
 def test_a_patient_message_in_doubt_changes_nothing(ports: Ports, order_factory: OrderFactory) -> None:
     before = order_factory()
     fault = replace(HOLD, keyword="PatientName")
