@@ -42,8 +42,8 @@ def receive(
     """The answer to the message, to be sent now that everything about it is durable.
 
     A message with the sender, control id and bytes of an earlier one changes nothing and gets the earlier answer,
-    unless that one failed: then it is tried again. One with its control id and other bytes is a message of its own,
-    with a warning, unless the id names one event for good: that is a repeat too.
+    unless the newest of those failed: then it is tried again. One with its control id and other bytes is a message of
+    its own, with a warning, unless the id names one event for good: that is a repeat too.
     With `is_deferred` the message is only kept, as `received`: `interpret` needs to read no more than its keys,
     for `settle_received` maps it. One that it finds a failure in is settled at once. So is a FHIR message kept that
     needs something read from its sender, and those of the same source that come while it waits.

@@ -44,7 +44,7 @@ _ADD_TERMS = Ready(insert(message_terms))
 _TWIN = Ready(
     select(messages)
     .where(_SAME_NUMBER, messages.c.sha256 == bindparam("of_sha256"))
-    .order_by(messages.c.id)
+    .order_by(messages.c.id.desc())
     .limit(1)
 )
 
@@ -118,7 +118,7 @@ def has_control_id(tx: Tx, source: str, keys: Keys) -> bool:
 
 
 def twin(tx: Tx, source: str, keys: Keys, sha256: str) -> Message | None:
-    """The message with the same sender, control id and bytes that came before, None when this is the first."""
+    """The newest message with the same sender, control id and bytes, None when this is the first."""
     row = _TWIN.row(tx, {**_number(source, keys), "of_sha256": sha256})
     return read_message(row) if row is not None else None
 

@@ -95,6 +95,16 @@ def test_a_message_that_failed_is_tried_again_when_it_is_sent_again(ports: Ports
     assert len(_orders(ports)) == 1
 
 
+def test_a_message_that_was_taken_at_last_is_not_taken_once_more(ports: Ports) -> None:
+    reject = replace(HOLD, severity=Severity.REJECT)
+    _receive(ports, _request(Action.SCHEDULE, reject))
+    taken = _receive(ports, _request())
+    _receive(ports, _request(Action.UPDATE, RequestedProcedureDescription="Liver"), control_id="M2")
+    again = _receive(ports, _request())
+    assert (again.message_id, again.answer, again.is_repeat) == (taken.message_id, taken.answer, True)
+    assert [order.description for order in _orders(ports)] == ["Liver"]
+
+
 def test_a_message_no_module_is_meant_for_is_kept_and_refused(ports: Ports) -> None:
     keys = Keys(control_id="M9", sender="X", message_type="ORU^R01")
     inbound = Inbound(protocol=Protocol.HL7V2, source="ris", peer="", raw=b"x")
