@@ -13,7 +13,7 @@ from gateway.model.order import Order, OrderRequest
 from gateway.store import orders, patients
 from gateway.store.patients import Known
 
-NOT_TODAY = "no order of today is for the patient who arrived"
+NOT_THAT_DAY = "no order of that day is for the patient who arrived"
 
 _START = "ScheduledProcedureStepStartDateTime"
 _UNSTARTED = frozenset({State.HELD, State.SCHEDULED, State.SENT, State.EXPIRED})
@@ -61,24 +61,28 @@ def arrive(occasion: Occasion, order: Order) -> Order:
 
 
 def arrived_orders(occasion: Occasion, request: OrderRequest) -> tuple[Order, ...]:
-    """The orders of today that a patient's arrival means, when the message names the patient and no order."""
+    """The orders that a patient's arrival means, when the message names the patient and no order.
+
+    They are those of the day on which it was sent: one that comes late is of no patient of today.
+    """
     patient_id, issuer = request.text("PatientID"), request.text("IssuerOfPatientID")
     known = patients.of_identity(occasion.tx, patient_id, issuer)
     if known is None and any(
-        _expected_today(occasion, other) for other in vaguely_named(occasion.tx, patient_id, issuer)
+        _expected(occasion, other) for other in vaguely_named(occasion.tx, patient_id, issuer)
     ):
         occasion.doubts.append(f"the message names {VAGUE}")
         return ()
-    found = _expected_today(occasion, known) if known is not None else ()
+    found = _expected(occasion, known) if known is not None else ()
     if not found:
-        occasion.passed.append(NOT_TODAY)
+        occasion.passed.append(NOT_THAT_DAY)
     return found
 
 
-def _expected_today(occasion: Occasion, known: Known) -> tuple[Order, ...]:
-    """The orders of the patient, or of the one who survived him, that are for today and not begun."""
+def _expected(occasion: Occasion, known: Known) -> tuple[Order, ...]:
+    """The orders of the patient, or of the one who survived him, for the day of the message that are not begun."""
     zone = occasion.ports.zone
-    today = occasion.at.astimezone(zone).date()
+    sent_at = min(occasion.sent.first, occasion.at) if occasion.sent else occasion.at
+    today = sent_at.astimezone(zone).date()
     person = patients.survivor(occasion.tx, known)
     return tuple(
         order

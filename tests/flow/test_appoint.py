@@ -183,7 +183,7 @@ def test_an_arrival_of_a_patient_is_for_the_orders_of_today(
     assert [order.arrived_at is not None for order in _orders(ports)] == [True, False, False]
     nobody = _receive(ports, _request(Action.ARRIVE, PatientID="MRN9"), control_id="S2")
     assert (nobody.state, _reason(ports, nobody)) == (
-        MessageState.SKIPPED, "no order of today is for the patient who arrived",
+        MessageState.SKIPPED, "no order of that day is for the patient who arrived",
     )  # fmt: skip
 
 

@@ -148,6 +148,27 @@ def test_what_still_names_the_prior_patient_goes_to_the_survivor_along_the_chain
     assert all(order.arrived_at for order in feed.orders())
 
 
+@pytest.mark.parametrize(
+    ("sent_at", "arrived"),
+    [
+        ("20261123080000", [False, True]),
+        ("20261122233000", [True, False]),  # late: of yesterday's patient
+        ("20261124003000", [False, True]),  # a clock that is ahead
+        ("", [False, True]),
+    ],
+)
+def test_an_arrival_is_of_the_day_on_which_it_was_sent(
+    feed: "Feed", ports: Ports, sent_at: str, arrived: list[bool]
+) -> None:
+    for number, day in (("1", "22"), ("2", "23")):
+        obr = (
+            f"OBR|1|P{number}|F{number}|US^Abdomen^L||||||||||||||ACC{number}||||||US|||^^^202611{day}103000"
+        )
+        feed.send("ORM^O01", "PID|1||A||DOE^JANE", f"ORC|NW|P{number}|F{number}", obr)
+    feed.send("ADT^A10", "PID|1||A||DOE^JANE", sent_at=sent_at)
+    assert [order.arrived_at is not None for order in feed.orders()] == arrived
+
+
 def test_a_merge_of_a_patient_not_known_here_is_kept_for_a_late_order(feed: "Feed", ports: Ports) -> None:
     assert _merge(feed, "A", "B").state is MessageState.MAPPED
     assert not _merges(ports)[0].moved.is_anything
