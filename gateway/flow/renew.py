@@ -10,10 +10,15 @@ from gateway.model.audit import AuditEvent
 from gateway.model.ids import PatientRow
 from gateway.model.lifecycle import FINAL
 from gateway.model.order import Order, OrderRequest, Severity, Value
+from gateway.model.patient import Patient
 from gateway.store import audit, orders, patients
 from gateway.store.patients import Known
 
 UNKNOWN = "no order here has that patient"
+GIVEN_UP = (
+    "the message names an identifier that was given up in a merge, and contradicts what is known of the patient who "
+    "stayed: a person must settle it"
+)
 
 _OWN = frozenset({"PatientID", "IssuerOfPatientID", "PriorPatientID", "PriorIssuerOfPatientID"})
 
@@ -22,7 +27,8 @@ def update_patient(occasion: Occasion, request: OrderRequest) -> tuple[Order, ..
     """Every order of the patient, each with the new name, birth date and sex.
 
     What the message leaves out stays; "" deletes it. Orders that are over keep the rest of what they were made with.
-    A patient who was merged is the one who survived. Whether one is meant whose issuer is left out, a person decides.
+    A patient who was merged is the one who survived: what the message says fills what is not known of him and changes
+    nothing. Whether one is meant whose issuer is left out, a person decides.
     """
     if _is_in_doubt(occasion, request):
         return ()
@@ -37,7 +43,13 @@ def update_patient(occasion: Occasion, request: OrderRequest) -> tuple[Order, ..
     known = patients.survivor(occasion.tx, found)
     if _is_late(occasion, known):
         return ()
-    _save(occasion, request, known)
+    told = _told(request, known.patient)
+    is_given_up = found.row != known.row
+    if is_given_up and _contradicts(known.patient, told):
+        occasion.doubts.append(GIVEN_UP)
+        return ()
+    told_at = None if is_given_up else newest(None, occasion.sent)
+    patients.write(occasion.tx, known, told, occasion.at, told_at)
     theirs = orders.of_patient(occasion.tx, known.row, will_change=True)
     if not theirs:
         occasion.passed.append(UNKNOWN)
@@ -63,18 +75,24 @@ def _is_in_doubt(occasion: Occasion, request: OrderRequest) -> bool:
     return bool(doubts)
 
 
-def _save(occasion: Occasion, request: OrderRequest, known: Known) -> None:
+def _told(request: OrderRequest, was: Patient) -> Patient:
+    """The patient with what the message says of him."""
+
     def now(keyword: str, was: str) -> str:
         return request.text(keyword) if keyword in request.attributes else was
 
-    was = known.patient
-    renewed = replace(
+    return replace(
         was,
         name=now("PatientName", was.name),
         birth_date=now("PatientBirthDate", was.birth_date),
         sex=now("PatientSex", was.sex),
     )
-    patients.write(occasion.tx, known, renewed, occasion.at, newest(None, occasion.sent))
+
+
+def _contradicts(was: Patient, told: Patient) -> bool:
+    """Whether something that is known would be changed or deleted."""
+    pairs = ((was.name, told.name), (was.birth_date, told.birth_date), (was.sex, told.sex))
+    return any(ours and ours != theirs for ours, theirs in pairs)
 
 
 def _renewed(occasion: Occasion, request: OrderRequest, order: Order, row: PatientRow) -> Order:

@@ -140,8 +140,6 @@ def test_what_still_names_the_prior_patient_goes_to_the_survivor_along_the_chain
         ("C", "ROE^RITA", "C")
     ] * 2
     assert feed.deeds(f"order:{feed.orders()[1].id}") == ["order.scheduled", "order.redirect"]
-    feed.send("ADT^A08", "PID|1||A||ROE^RITA ANN")
-    assert {order.patient.name for order in feed.orders()} == {"ROE^RITA ANN"}
     assert _order(feed, "B", "1").state is MessageState.MAPPED  # no other patient than the order has
     assert [order.state for order in feed.orders()] == [State.SCHEDULED] * 2
     feed.send("ADT^A10", "PID|1||A||ROE^RITA")
@@ -167,6 +165,39 @@ def test_an_arrival_is_of_the_day_on_which_it_was_sent(
         feed.send("ORM^O01", "PID|1||A||DOE^JANE", f"ORC|NW|P{number}|F{number}", obr)
     feed.send("ADT^A10", "PID|1||A||DOE^JANE", sent_at=sent_at)
     assert [order.arrived_at is not None for order in feed.orders()] == arrived
+
+
+@pytest.mark.parametrize(
+    ("name", "born", "state"),
+    [
+        ("DOE^JANE", "19800214", MessageState.MAPPED),  # nothing new
+        ("DOE^JANE", "", MessageState.MAPPED),
+        ("OLD^JANE", "19800214", MessageState.HELD),
+        ("DOE^JANE", "19800101", MessageState.HELD),
+        ("DOE^JANE", '""', MessageState.HELD),
+    ],
+)
+def test_news_under_the_identifier_that_was_given_up_change_nothing_that_is_known(
+    feed: "Feed", name: str, born: str, state: MessageState
+) -> None:
+    _order(feed, "B")
+    _merge(feed, "A", "B")
+    answered = feed.send("ADT^A08", f"PID|1||A||{name}||{born}|F")
+    assert answered.state is state
+    assert ("given up" in feed.reason(answered)) is (state is MessageState.HELD)
+    (order,) = feed.orders()
+    assert (order.patient.name, order.patient.birth_date) == ("DOE^JANE", "19800214")
+    assert order.attributes["PatientBirthDate"] == "19800214"
+
+
+def test_news_under_the_identifier_that_was_given_up_fill_what_is_not_known(feed: "Feed") -> None:
+    obr = "OBR|1|P1|F1|US^Abdomen^L||||||||||||||ACC1||||||US|||^^^20261123103000"
+    feed.send("ORM^O01", "PID|1||B||DOE^JANE", "ORC|NW|P1|F1", obr)
+    _merge(feed, "A", "B")
+    assert feed.send("ADT^A08", "PID|1||A||DOE^JANE||19800214|F").state is MessageState.MAPPED
+    assert (
+        feed.orders()[0].patient.birth_date == feed.orders()[0].attributes["PatientBirthDate"] == "19800214"
+    )
 
 
 def test_a_merge_of_a_patient_not_known_here_is_kept_for_a_late_order(feed: "Feed", ports: Ports) -> None:
