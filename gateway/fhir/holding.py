@@ -8,6 +8,7 @@ from typing import Any
 from gateway.fhir.classify import entries_of, is_id, resource_of, text_at
 from gateway.fhir.exact import encode_exact, read_exact
 from gateway.mapping.fhir_paths import Resource
+from gateway.model.errand import ErrandKind, ErrandState
 from gateway.model.ids import MessageId
 from gateway.model.resource import Held, Identifiers
 from gateway.store import errands, resources
@@ -15,6 +16,8 @@ from gateway.store.database import Database
 
 _FLEETING = frozenset({"Bundle", "MessageHeader", "OperationOutcome", "Parameters", "SubscriptionStatus"})
 """What carries or tells of resources and is none that could be asked for."""
+
+LED_ELSEWHERE = "it answered with another one or an older version, or several here have the same identifier"
 
 
 def held_of(source: str, resource: Resource, at: datetime) -> Held | None:
@@ -58,14 +61,17 @@ def read_instant(text: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is held of a source, and why what a message needs could not be read, by what was asked for.
+    """What is held of a source, and what came of asking it for a message.
 
-    `stale` has what was found and held since before `stale_before`; it fills as things are found.
+    `said` has why what was asked for could not be read, or does not lead there although it was; `answered` is what the
+    source gave an answer to. `stale` has what was found and held since before `stale_before`; it fills as things are
+    found.
     """
 
     database: Database
     source: str
     said: Mapping[str, str] = field(default_factory=dict)
+    answered: frozenset[str] = frozenset()
     stale_before: datetime | None = None
     stale: set[str] = field(default_factory=set)
 
@@ -75,7 +81,10 @@ class Known:
         with self.database.read() as tx:
             if is_search:
                 system, _, value = rest.rpartition("|")
-                found = resources.find(tx, self.source, kind, identifier=(system, value), limit=2)
+                # Without a system only the source can say that it means one and no other.
+                any_system = not system and target in self.answered
+                identifier = (None if any_system else system, value)
+                found = resources.find(tx, self.source, kind, identifier=identifier, limit=2)
                 held = found[0] if len(found) == 1 else None
             else:
                 kind, _, own_id = target.partition("/")
@@ -95,12 +104,24 @@ def known_to(
     *,
     stale_before: datetime | None = None,
 ) -> Known:
-    """What is held of the source; for a stored message also what could not be read for it."""
+    """What is held of the source; for a stored message also what came of asking for what it needs.
+
+    What was read once for a message is not asked for again: it would be, without end, when it leads elsewhere.
+    """
     if message_id is None:
         return Known(database=database, source=source, stale_before=stale_before)
     with database.read() as tx:
-        failed = {one.target: one.error for one in errands.of_message(tx, message_id) if one.error}
-    return Known(database=database, source=source, said=failed, stale_before=stale_before)
+        asked = errands.of_message(tx, message_id)
+    read = (one for one in asked if one.kind is ErrandKind.READ and one.state is ErrandState.DONE)
+    answered = frozenset(one.target for one in read)
+    failed = {one.target: one.error for one in asked if one.error}
+    return Known(
+        database=database,
+        source=source,
+        said={**dict.fromkeys(answered, LED_ELSEWHERE), **failed},
+        answered=answered - failed.keys(),
+        stale_before=stale_before,
+    )
 
 
 def _identifiers(resource: Resource) -> Identifiers:

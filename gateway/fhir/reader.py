@@ -62,8 +62,11 @@ class Reader:
         if is_search:
             return self._only(kind, token)
         found = self._fetched(f"{self._base}/{target}")
-        if text_at(found, "resourceType") != target.partition("/")[0]:
+        kind, _, own_id = target.partition("/")
+        if text_at(found, "resourceType") != kind:
             raise Refused("answered with another type of resource")
+        if text_at(found, "id") != own_id:
+            raise Refused("answered with a resource of another id")
         return found
 
     def pages(self, query: str) -> Iterator[Resource]:

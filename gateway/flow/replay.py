@@ -41,12 +41,12 @@ class Rework:
 def replay(ports: Ports, message_id: MessageId, rework: Rework, *, actor: str) -> Verdict:
     """The verdict on the message as the mappings in use now understand it; it replaces the earlier one.
 
-    Orders that the message made are changed, never made once more. What could not be read from its sender is asked for
-    again; the message waits for it as `received`. Raises NotFound, Conflict.
+    Orders that the message made are changed, never made once more. What it needs of its sender and is not held is asked
+    for again; the message waits for it as `received`. Raises NotFound, Conflict.
     """
     seen = _seen(ports, message_id, TRIED, "tried again")
     with ports.database.write() as tx:
-        errands.forget_failed(tx, message_id)
+        errands.forget_asked(tx, message_id)
     interpretation = rework.interpret(seen)
     with ports.database.write() as tx:
         message = _locked(tx, message_id, TRIED, "tried again")

@@ -111,10 +111,10 @@ def forget_done(tx: Tx, before: datetime) -> int:
     return tx.connection.execute(delete(errands).where(ended)).rowcount
 
 
-def forget_failed(tx: Tx, message_id: MessageId) -> None:
-    """What could not be read for the message was never asked for."""
-    failed = (errands.c.message_id == message_id) & (errands.c.state == ErrandState.FAILED)
-    tx.connection.execute(delete(errands).where(failed))
+def forget_asked(tx: Tx, message_id: MessageId) -> None:
+    """What was read for the message, or could not be, was never asked for."""
+    asked = (errands.c.message_id == message_id) & (errands.c.state != ErrandState.OPEN)
+    tx.connection.execute(delete(errands).where(asked))
 
 
 def _polls(tx: Tx, source: str, now: datetime) -> bool:

@@ -100,6 +100,7 @@ def test_a_server_that_wants_much_time_is_left_alone(made: Made, slept: list[flo
         (httpx.Response(302, headers={"location": "https://evil.example/"}), Refused),
         (httpx.Response(403), Refused),
         (fhir({"resourceType": "Practitioner", "id": "7"}), Refused),
+        (fhir({**PATIENT, "id": "8"}), Refused),
         (httpx.Response(200, content=b'{"resourceType": "Pat', headers=FHIR), Unavailable),
         (httpx.Response(200, content=b"<html>", headers={"content-type": "text/html"}), Unavailable),
         (httpx.Response(200, content=b" " * (MAX_PAGE_BYTES + 1), headers=FHIR), Unavailable),

@@ -276,6 +276,98 @@ def test_what_cannot_be_read_again_stands_with_a_remark(place: Place) -> None:
     assert any("as it was read before" in fault.text for fault in order.faults)
 
 
+def _named(value: str, system: str = "") -> dict[str, Any]:
+    own = {"value": value, **({"system": system} if system else {})}
+    return {"type": "Patient", "identifier": own}
+
+
+def _searched(place: Place, *, with_system: bool) -> str:
+    """The order names its patient by identifier alone; what is asked for then."""
+    own = place.patient["identifier"][0]
+    system = own["system"] if with_system else ""
+    place.order["subject"] = _named(own["value"], system)
+    return f"Patient?identifier={system}|{own['value']}"
+
+
+def test_a_reading_that_leads_elsewhere_holds_its_order_and_no_other(place: Place) -> None:
+    place.there["Patient/7"] = _patient(place, "8")
+    first = place.push(place.order)
+    cancel = place.push({**place.order, "id": "22", "status": "revoked"})
+    place.work()
+    assert place.asked == ["Patient/7"]
+    assert place.message(first).state is MessageState.HELD
+    assert "ServiceRequest.subject: could not be read from the record system" in place.message(first).reason
+    assert place.message(cancel).state is not MessageState.RECEIVED
+
+
+def test_a_reading_that_led_elsewhere_is_asked_for_once_more_by_a_person(place: Place) -> None:
+    place.there["Patient/7"] = _patient(place, "8")
+    message_id = place.push(place.order)
+    place.work()
+    place.there["Patient/7"] = _patient(place, "7")
+    rework = Rework(interpret=place.interpret, text=lambda _: "", encode=lambda _, text: text.encode())
+    replay(place.ports, message_id, rework, actor="user:anna")
+    place.work()
+    assert place.asked == ["Patient/7", "Patient/7"]
+    assert place.message(message_id).state is MessageState.MAPPED
+
+
+def test_a_patient_without_the_identifier_that_was_searched_for_is_nobody(place: Place) -> None:
+    target = _searched(place, with_system=True)
+    other = [{**place.patient["identifier"][0], "value": "OTHER"}]
+    place.there[target] = _patient(place, "7", identifier=other)
+    message_id = place.push(place.order)
+    place.work()
+    assert place.asked == [target]
+    assert place.message(message_id).state is MessageState.HELD
+
+
+@pytest.mark.parametrize("with_system", [True, False])
+def test_an_identifier_that_several_have_here_is_nobodys(place: Place, with_system: bool) -> None:
+    target = _searched(place, with_system=with_system)
+    place.push(_patient(place, "7"))
+    place.push(_patient(place, "8"))
+    place.there[target] = _patient(place, "8")
+    message_id = place.push(place.order)
+    place.work()
+    assert place.asked == [target]
+    assert place.message(message_id).state is MessageState.HELD
+    assert "several here have the same identifier" in place.message(message_id).reason
+
+
+def test_an_identifier_without_a_system_is_the_patients_whom_the_record_system_finds(place: Place) -> None:
+    target = _searched(place, with_system=False)
+    place.there[target] = _patient(place, "7")
+    message_id = place.push(place.order)
+    place.work()
+    assert place.asked == [target]
+    assert place.message(message_id).state is MessageState.MAPPED
+
+
+def test_an_identifier_without_a_system_is_not_guessed_to_be_that_of_somebody_here(place: Place) -> None:
+    target = _searched(place, with_system=False)
+    place.push(_patient(place, "7"))
+    message_id = place.push(place.order)
+    place.work()
+    assert place.asked == [target]
+    assert place.message(message_id).state is MessageState.HELD
+    assert "answered 404" in place.message(message_id).reason
+
+
+def test_an_older_copy_of_what_is_held_leaves_it_standing_with_a_remark(place: Place) -> None:
+    """The server answers from a copy of its database that is behind."""
+    place.push(_patient(place, "7", meta={"versionId": "5"}))
+    place.there["Patient/7"] = _patient(place, "7", meta={"versionId": "4"})
+    place.clock.advance(seconds=3660)
+    message_id = place.push(place.order)
+    place.work()
+    assert place.asked == ["Patient/7"]
+    assert place.message(message_id).state is MessageState.MAPPED
+    [order] = place.orders()
+    assert order.state is State.SCHEDULED
+    assert any("older version" in fault.text for fault in order.faults)
+
+
 def test_an_end_waits_for_nothing_that_is_held(place: Place) -> None:
     _hold_too_long(place)
     place.push({**place.again(1), "status": "revoked"})
