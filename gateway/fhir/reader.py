@@ -27,6 +27,7 @@ FRESH_S = 24 * 3600.0
 MOST_CACHED = 200
 
 _GONE = frozenset({404, 410})
+_OUTCOME = b"OperationOutcome"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ class Reader:
     def _fetched(self, url: str, *, is_cached: bool = True) -> Resource:
         answer = self._asked(url, is_cached=is_cached)
         if answer.status in _GONE:
-            raise NotFound(f"answered {answer.status}")
+            raise _gone(answer)
         judge_fhir(answer)
         try:
             return read_resource(answer.body)
@@ -165,3 +166,14 @@ class Reader:
                     raise Refused("the next page of a search is on another host")
                 return following
         return ""
+
+
+def _gone(answer: Answer) -> NotFound | Unavailable:
+    """What a 404 or 410 means: only a FHIR server knows what it has, and a page that stands in between does not.
+
+    Source: FHIR R4 http.html, read: servers answer it with nothing or with an OperationOutcome.
+    """
+    text = f"answered {answer.status}"
+    if not answer.body or _OUTCOME in answer.body:
+        return NotFound(text)
+    return Unavailable(f"{text} with something that is no FHIR")

@@ -105,6 +105,18 @@ def test_what_was_named_and_is_gone_was_taken_back(place: Place, order: dict[str
     assert place.states() == [State.CANCELLED]
 
 
+def test_a_page_that_stands_in_between_takes_nothing_back(place: Place, order: dict[str, Any]) -> None:
+    place.there["ServiceRequest/31"] = order
+    place.owe(ErrandKind.FETCH, "ServiceRequest/31")
+    place.work()
+    place.there["ServiceRequest/31"] = lambda _: httpx.Response(404, html="<html>Apache Tomcat: 404</html>")
+    place.owe(ErrandKind.FETCH, "ServiceRequest/31")
+    place.work()
+    assert place.states() == [State.SCHEDULED]
+    with place.ports.database.read() as tx:
+        assert errands.is_open(tx, "ehr", ErrandKind.FETCH)
+
+
 def test_a_poll_reads_every_page_and_the_next_one_goes_on_from_there(
     place: Place, order: dict[str, Any]
 ) -> None:

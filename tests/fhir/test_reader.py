@@ -97,6 +97,11 @@ def test_a_server_that_wants_much_time_is_left_alone(made: Made, slept: list[flo
     [
         (httpx.Response(404), NotFound),
         (httpx.Response(410), NotFound),
+        (fhir({"resourceType": "OperationOutcome", "issue": []}, 404), NotFound),
+        (httpx.Response(404, content=b"<OperationOutcome/>", headers={"content-type": "text/xml"}), NotFound),
+        (httpx.Response(404, html="<html>Apache Tomcat: 404</html>"), Unavailable),
+        (httpx.Response(410, html="<html>it has moved</html>"), Unavailable),
+        (httpx.Response(404, json={"message": "no Route matched"}), Unavailable),
         (httpx.Response(302, headers={"location": "https://evil.example/"}), Refused),
         (httpx.Response(403), Refused),
         (fhir({"resourceType": "Practitioner", "id": "7"}), Refused),
