@@ -53,10 +53,17 @@ def _span(heard: Heard) -> tuple[int | None, int | None]:
 
 
 def since(ports: Ports, source: str, first: timedelta) -> datetime:
-    """From when on changes have to be read; `first` is how far back the first look goes."""
-    with ports.database.read() as tx:
-        known = following.of(tx, source)
-    return known.cursor or ports.clock() - first
+    """From when on changes have to be read; `first` is how far back the first look goes.
+
+    Where that look begins is kept before it ends well: a later one would begin later, and miss what was between.
+    """
+    with ports.database.write() as tx:
+        known = following.to_change(tx, source)
+        if known.cursor is None:
+            known = replace(known, cursor=ports.clock() - first)
+            following.save(tx, known)
+    assert known.cursor is not None
+    return known.cursor
 
 
 def reached(ports: Ports, source: str, cursor: datetime | None, *, is_done: bool) -> None:

@@ -23,9 +23,7 @@ class Following:
     """How far one source is followed."""
 
     source: str
-    cursor: datetime | None = (
-        None  # everything changed before it was read; None: nothing was looked through yet
-    )
+    cursor: datetime | None = None  # every change before it was read, or is too old; None: nobody looked yet
     polled_at: datetime | None = None  # when the last poll ended well; None: none did
     poll_error: str = ""  # what stood against the last poll
     event_number: int | None = None  # of the newest notification; None: there was none with a number

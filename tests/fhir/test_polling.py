@@ -1,6 +1,7 @@
 """What was not pushed is found: fetched when it is named, looked for when it is not."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -121,9 +122,9 @@ def test_a_poll_reads_every_page_and_the_next_one_goes_on_from_there(
     place: Place, order: dict[str, Any]
 ) -> None:
     second = {**order, "id": "32", "identifier": [{**order["identifier"][0], "value": "FW-32"}]}
-    place.there["ServiceRequest?page=2"] = _page(_version(second, "1", "2026-11-20T09:30:00Z"))
+    place.there["ServiceRequest?page=2"] = _page(_version(second, "1", "2026-11-23T08:30:00Z"))
     place.there["ServiceRequest?category"] = _page(
-        _version(order, "1", "2026-11-20T09:00:00Z"),
+        _version(order, "1", "2026-11-23T08:00:00Z"),
         following="https://ehr.example/fhir/ServiceRequest?page=2",
     )
     place.owe(ErrandKind.POLL)
@@ -134,8 +135,24 @@ def test_a_poll_reads_every_page_and_the_next_one_goes_on_from_there(
     place.there = {"ServiceRequest?category": _page()}
     place.owe(ErrandKind.POLL)
     place.work()
-    assert "_lastUpdated=gt2026-11-20T09%3A29%3A00%2B00%3A00" in place.asked[-1]
+    assert "_lastUpdated=gt2026-11-23T08%3A29%3A00%2B00%3A00" in place.asked[-1]
     assert place.count() == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda _: httpx.Response(200, json=_page()), lambda _: httpx.Response(503)]
+)
+def test_a_later_look_begins_where_the_first_one_did(
+    place: Place, clock: FakeClock, answer: Callable[[str], httpx.Response]
+) -> None:
+    place.there["ServiceRequest?"] = answer
+    place.owe(ErrandKind.POLL)
+    place.work()
+    clock.advance(seconds=3 * 24 * 3600)
+    place.owe(ErrandKind.POLL)
+    place.work()
+    moments = {re.search("_lastUpdated=gt([^&]*)", asked) for asked in place.asked}
+    assert len({found[1] for found in moments if found}) == 1
 
 
 def test_a_cancel_that_was_missed_is_found(place: Place, order: dict[str, Any]) -> None:
