@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from gateway.fhir.classify import entries_of, resource_of, text_at
 from gateway.fhir.exact import encode_exact
@@ -16,7 +16,8 @@ OVERLAP = timedelta(seconds=60)
 PAGE = 200
 
 _BESIDE = ("_include=ServiceRequest:subject", "_include=ServiceRequest:requester", "_revinclude=Task:focus")
-_SORTED = "_sort=_lastUpdated"
+_BY_CHANGE = "_lastUpdated"
+_SORTED = f"_sort={_BY_CHANGE}"
 
 
 def poll(
@@ -27,7 +28,8 @@ def poll(
     take: Callable[[bytes], None],
     reached: Callable[[datetime | None, bool], None],
 ) -> None:
-    """Every page was taken. `reached` is told the newest change whose page is durable, and whether it was the last.
+    """Every page was taken. `reached` is told the newest change whose page is durable, and whether it was the last;
+    before the last only where the server says and shows that it sorts, for else an older one may be still to come.
 
     A server that refuses to sort or to bring along what orders refer to is asked for the orders alone.
     Raises NotFound, Refused, Unavailable.
@@ -40,17 +42,7 @@ def poll(
             reached,
         )
     except Refused:
-        _walk(reader, _query(criteria, since, (), ""), take, _at_the_end(reached))
-
-
-def _at_the_end(reached: Callable[[datetime | None, bool], None]) -> Callable[[datetime | None, bool], None]:
-    """Pages without an order tell nothing of what follows them."""
-
-    def told(newest: datetime | None, is_last: bool) -> None:
-        if is_last:
-            reached(newest, True)
-
-    return told
+        _walk(reader, _query(criteria, since, (), ""), take, reached)
 
 
 def _walk(
@@ -59,14 +51,28 @@ def _walk(
     take: Callable[[bytes], None],
     reached: Callable[[datetime | None, bool], None],
 ) -> None:
-    newest: datetime | None = None
-    for page in reader.pages(query):
-        changes = _changes(page)
+    seen: tuple[datetime, ...] = ()  # the newest change
+    is_sorted = True
+    for number, page in enumerate(reader.pages(query)):
         if next(entries_of(page), None) is not None:
             take(encode_exact(page))
-        newest = max((*changes, *(() if newest is None else (newest,))), default=None)
-        reached(newest, False)
-    reached(newest, True)
+        changes = (*seen, *_changes(page))
+        is_sorted = is_sorted and (number > 0 or _says_sorted(page)) and list(changes) == sorted(changes)
+        seen = (max(changes),) if changes else ()
+        if is_sorted:
+            reached(next(iter(seen), None), False)
+    reached(next(iter(seen), None), True)
+
+
+def _says_sorted(page: Resource) -> bool:
+    """Whether the server did sort; one that does not may pass over the wish in silence.
+
+    Source: FHIR R4 search.html, server conformance: the link `self` has the parameters that were used.
+    """
+    links = page.get("link")
+    own = (one for one in (links if isinstance(links, list) else ()) if isinstance(one, dict))
+    urls = (text_at(one, "url") for one in own if one.get("relation") == "self")
+    return dict(parse_qsl(next(urls, "").partition("?")[2])).get("_sort") == _BY_CHANGE
 
 
 def _query(criteria: str, since: datetime, beside: tuple[str, ...], order: str) -> str:

@@ -76,8 +76,9 @@ def order(wire: Callable[[str], bytes]) -> dict[str, Any]:
     return found
 
 
-def _page(*resources: dict[str, Any], following: str = "") -> dict[str, Any]:
-    link = [{"relation": "next", "url": following}] if following else []
+def _page(*resources: dict[str, Any], following: str = "", own: str = "") -> dict[str, Any]:
+    named = {"self": own, "next": following}
+    link = [{"relation": relation, "url": url} for relation, url in named.items() if url]
     entry = [{"resource": one, "search": {"mode": "match"}} for one in resources]
     return {"resourceType": "Bundle", "type": "searchset", "link": link, "entry": entry}
 
@@ -153,6 +154,39 @@ def test_a_later_look_begins_where_the_first_one_did(
     place.work()
     moments = {re.search("_lastUpdated=gt([^&]*)", asked) for asked in place.asked}
     assert len({found[1] for found in moments if found}) == 1
+
+
+_SORTED = "https://ehr.example/fhir/ServiceRequest?category=a%7Cb&_sort=_lastUpdated"
+_UNSORTED = "https://ehr.example/fhir/ServiceRequest?category=a%7Cb"
+
+
+@pytest.mark.parametrize(
+    ("own", "times", "goes_on"),
+    [
+        (_SORTED, ("08:00", "08:30"), True),
+        (_UNSORTED, ("08:00", "08:30"), False),
+        ("", ("08:00", "08:30"), False),
+        (_SORTED, ("08:30", "08:00"), False),  # it says so, and does not
+    ],
+)
+def test_a_poll_that_breaks_off_goes_on_only_where_the_pages_are_sorted(
+    place: Place, order: dict[str, Any], own: str, times: tuple[str, str], goes_on: bool
+) -> None:
+    one, other = (
+        _version({**order, "id": f"3{at[1:].replace(':', '')}"}, "1", f"2026-11-23T{at}:00Z") for at in times
+    )
+    place.there["ServiceRequest?page=2"] = lambda _: httpx.Response(503)
+    place.there["ServiceRequest?category"] = _page(
+        one, other, own=own, following="https://ehr.example/fhir/ServiceRequest?page=2"
+    )
+    place.owe(ErrandKind.POLL)
+    place.work()
+    first = place.asked[0]
+    place.asked.clear()
+    place.owe(ErrandKind.POLL)
+    place.work()
+    assert ("_lastUpdated=gt2026-11-23T08%3A29" in place.asked[0]) is goes_on
+    assert (place.asked[0] == first) is not goes_on
 
 
 def test_a_cancel_that_was_missed_is_found(place: Place, order: dict[str, Any]) -> None:
