@@ -27,13 +27,14 @@ class Rhythm:
 def hear(tx: Tx, source: str, heard: Heard, at: datetime) -> bool:
     """Whether notifications were missed: then a poll is owed. Part of the message's own transaction.
 
-    Numbers that go back are those of a new subscription, or of a notification that was sent again; looking once too
-    often costs little. Source: Subscriptions R5 Backport, errors: eventsSinceSubscriptionStart.
+    Each subscription counts for itself. Numbers that go back are those of a new one, or of a notification that was sent
+    again; looking once too often costs little. Source: Subscriptions R5 Backport, errors: eventsSinceSubscriptionStart.
     """
-    known = following.to_change(tx, source)
+    following.save(tx, replace(following.to_change(tx, source), heard_at=at))
+    before = following.event_number(tx, source, heard.subscription)
     first, last = _span(heard)
-    following.save(tx, replace(known, heard_at=at, event_number=known.event_number if last is None else last))
-    before = known.event_number
+    if last is not None:
+        following.save_event_number(tx, source, heard.subscription, last)
     if heard.kind == "handshake" or before is None or first is None or last is None:
         return False
     is_gap = first > before + 1 or last < before

@@ -26,5 +26,4 @@ class Following:
     cursor: datetime | None = None  # every change before it was read, or is too old; None: nobody looked yet
     polled_at: datetime | None = None  # when the last poll ended well; None: none did
     poll_error: str = ""  # what stood against the last poll
-    event_number: int | None = None  # of the newest notification; None: there was none with a number
     heard_at: datetime | None = None  # when the newest notification or heartbeat came; None: none did

@@ -31,8 +31,15 @@ followed = Table(
     Column("cursor", Instant),
     Column("polled_at", Instant),
     _text("poll_error"),
-    Column("event_number", BigInteger),
     Column("heard_at", Instant),
+)
+
+heard = Table(
+    "heard",
+    metadata,
+    Column("source", PlainText, primary_key=True),
+    Column("subscription", PlainText, primary_key=True),  # "" of notifications that name none
+    Column("event_number", BigInteger, nullable=False),
 )
 
 resources = Table(

@@ -1,14 +1,15 @@
-"""How far each record system is followed: one row a source."""
+"""How far each record system is followed: one row a source, and one for each subscription that counts its events."""
 
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, and_, insert, select, update
 
 from gateway.model.following import Following
 from gateway.store.database import Tx
-from gateway.store.fhir_tables import followed
+from gateway.store.fhir_tables import followed, heard
 
+_LONGEST_NAME = 255
 _FIELDS = tuple(field.name for field in fields(Following))
 
 
@@ -30,6 +31,24 @@ def save(tx: Tx, following: Following) -> None:
     mine = followed.c.source == following.source
     if tx.connection.execute(update(followed).where(mine).values(**values)).rowcount == 0:
         tx.connection.execute(insert(followed).values(**values))
+
+
+def event_number(tx: Tx, source: str, subscription: str) -> int | None:
+    """Of the subscription's newest notification; None when there was none with a number."""
+    query = select(heard.c.event_number).where(_of(source, subscription))
+    return tx.connection.execute(query).scalar_one_or_none()
+
+
+def save_event_number(tx: Tx, source: str, subscription: str, number: int) -> None:
+    """This is the number of the subscription's newest notification."""
+    values = {"source": source, "subscription": subscription[:_LONGEST_NAME], "event_number": number}
+    mine = _of(source, subscription)
+    if tx.connection.execute(update(heard).where(mine).values(event_number=number)).rowcount == 0:
+        tx.connection.execute(insert(heard).values(**values))
+
+
+def _of(source: str, subscription: str) -> ColumnElement[bool]:
+    return and_(heard.c.source == source, heard.c.subscription == subscription[:_LONGEST_NAME])
 
 
 def _read(row: Any) -> Following:

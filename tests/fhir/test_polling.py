@@ -225,8 +225,10 @@ def test_a_poll_that_fails_is_told_and_tried_again(place: Place, clock: FakeCloc
     assert (follower.warnings, place.is_owed()) == ((), False)
 
 
-def _hear(place: Place, *numbers: int, kind: str = "event-notification", since: int | None = None) -> bool:
-    heard = Heard(kind=kind, numbers=numbers, since_start=since)
+def _hear(
+    place: Place, *numbers: int, kind: str = "event-notification", since: int | None = None, by: str = ""
+) -> bool:
+    heard = Heard(kind=kind, numbers=numbers, since_start=since, subscription=by)
     with place.ports.database.write() as tx:
         return hear(tx, "ehr", heard, place.ports.clock())
 
@@ -237,6 +239,18 @@ def test_a_gap_in_the_numbers_owes_a_poll(place: Place) -> None:
     assert not _hear(place, kind="heartbeat", since=7)
     assert not place.is_owed()
     assert _hear(place, 9)
+    assert place.is_owed()
+
+
+def test_each_subscription_of_a_source_counts_for_itself(place: Place) -> None:
+    one, other = "Subscription/a", f"https://ehr.example/fhir/Subscription/{'b' * 3000}"
+    assert not _hear(place, 1, by=one)
+    assert not _hear(place, 7, by=other)
+    assert not _hear(place, 2, by=one)
+    assert not _hear(place, 8, by=other)
+    assert not place.is_owed()
+    assert not _hear(place, 9, by=other)
+    assert _hear(place, 4, by=one)
     assert place.is_owed()
 
 
