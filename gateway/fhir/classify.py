@@ -82,22 +82,34 @@ def _newest(bundle: Resource) -> list[Resource | str]:
     Source: FHIR R4 http.html, history: a history Bundle has the newest version first, and deletions without resource.
     """
     is_history = text_at(bundle, "type") in ("history", "subscription-notification")
-    newest: dict[str, tuple[int, Resource | str]] = {}
-    for number, entry in enumerate(entries_of(bundle)):
-        order = resource_of(entry)
-        if order is None:
-            word: Resource | str | None = _deleted(entry)
-            name = f"{text_at(entry, 'fullUrl')} {word}"
-        else:
-            kind, own = text_at(order, "resourceType"), text_at(order, "id")
-            word = order if kind in ORDERS else None
-            name = f"{text_at(entry, 'fullUrl')} {kind}/{own}" if own else f"#{number}"
-        if not word:
-            continue
+    said = list(_words(bundle))
+    homes: dict[str, set[str]] = {}
+    for address, home, _ in said:
+        homes.setdefault(address, set()).update({home} if home else ())
+    newest: dict[tuple[str, str], tuple[int, Resource | str]] = {}
+    for number, (address, home, word) in enumerate(said):
+        only = next(iter(homes[address])) if len(homes[address]) == 1 else ""
+        name = (address, home or only) if address else ("", str(number))
         known = newest.get(name)
         if known is None or _supersedes(word, known[1], is_history):
             newest[name] = (number, word)
     return [word for _, word in sorted(newest.values(), key=lambda pair: pair[0])]
+
+
+def _words(bundle: Resource) -> Iterator[tuple[str, str, Resource | str]]:
+    """Of each entry about an order its address, "" without an id; where it lives, "" when that is not said; and the
+    order, or the address of what was deleted."""
+    for entry in entries_of(bundle):
+        order = resource_of(entry)
+        if order is None:
+            address = _deleted(entry)
+            word: Resource | str = address
+        else:
+            kind, own = text_at(order, "resourceType"), text_at(order, "id")
+            address = f"{kind}/{own}" if own else ""
+            word = order if kind in ORDERS else ""
+        if word:
+            yield address, text_at(entry, "fullUrl").partition("/_history/")[0].removesuffix(address), word
 
 
 def _deleted(entry: Mapping[str, Any]) -> str:

@@ -71,6 +71,30 @@ def test_versions_that_say_nothing_of_their_age_are_taken_by_their_place(kind: s
     assert order["status"] == kept
 
 
+HERE, THERE = "https://ehr.example/fhir/ServiceRequest/1", "https://other.example/fhir/ServiceRequest/1"
+
+
+@pytest.mark.parametrize("is_newest", [True, False])
+@pytest.mark.parametrize("urls", [("", HERE), (HERE, ""), ("", ""), (HERE, f"{HERE}/_history/1")])
+def test_a_deletion_and_the_version_before_it_are_of_one_resource_whatever_their_full_urls(
+    urls: tuple[str, str], is_newest: bool
+) -> None:
+    gone = {"fullUrl": urls[0], "request": {"method": "DELETE", "url": "ServiceRequest/1"}}
+    there = {"fullUrl": urls[1], "resource": {"resourceType": "ServiceRequest", "id": "1"}}
+    entries = [gone, there] if is_newest else [there, gone]
+    arrival = read_arrival(
+        json.dumps({"resourceType": "Bundle", "type": "history", "entry": entries}).encode()
+    )
+    assert (len(arrival.orders), arrival.withdrawn) == ((0, ("ServiceRequest/1",)) if is_newest else (1, ()))
+
+
+def test_orders_of_two_servers_are_two_though_their_ids_are_alike() -> None:
+    order = {"resourceType": "ServiceRequest", "id": "1"}
+    entries = [{"fullUrl": url, "resource": order} for url in (HERE, THERE)]
+    raw = json.dumps({"resourceType": "Bundle", "type": "history", "entry": entries}).encode()
+    assert len(read_arrival(raw).orders) == 2
+
+
 def test_orders_without_an_id_are_never_taken_for_one_another() -> None:
     entry = {"fullUrl": "urn:uuid:0", "resource": {"resourceType": "ServiceRequest"}}
     raw = json.dumps({"resourceType": "Bundle", "type": "batch", "entry": [entry, entry]}).encode()
