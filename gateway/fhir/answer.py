@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.fhir.arrival import is_delete_by_search
+from gateway.fhir.arrival import is_offered
 from gateway.fhir.asked import CREATE
 from gateway.fhir.classify import BUNDLE, entries_of, header_of, resource_of, text_at
 from gateway.fhir.interpret import Understood
@@ -56,6 +56,8 @@ def render_answer(understood: Understood, receipt: Receipt) -> dict[str, Any]:
             "response": _response(
                 entry, fates.get(id(entry.get("resource"))), receipt, is_whole=len(fates) == 1
             )
+            if id(entry.get("resource")) in fates or is_offered(entry, arrival.bundle_type)
+            else {"status": _NOT_ALLOWED}
         }
         for entry in entries_of(arrival.resource)
     ]
@@ -72,8 +74,6 @@ def _response(
         status = _REFUSED if receipt.state is MessageState.FAILED else _CREATED if where else _TAKEN
         outcome = render_outcome(*_issues((fate,), receipt, is_whole=is_whole))
         return {"status": status, **where, "outcome": outcome}
-    if is_delete_by_search(entry):
-        return {"status": _NOT_ALLOWED}
     return {"status": _CREATED if where else _TAKEN, **where}
 
 

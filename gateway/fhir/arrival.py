@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.fhir.asked import DELETE, Asked, addressed, name_created
+from gateway.fhir.asked import CREATE, DELETE, UPDATE, Asked, addressed, name_created
 from gateway.fhir.classify import (
     BUNDLE,
     address_in,
@@ -24,7 +24,13 @@ from gateway.model.following import Heard
 
 NAMELESS = "a notification names what changed in a way that cannot be asked for"
 SEARCHED = "an entry asks to delete what a search finds, which is not done: nothing was deleted by it"
+PATCHED = (
+    "an entry asks for a change by PATCH or by an operation, which is not done: nothing was changed by it"
+)
 
+_ASKING = frozenset({"transaction", "batch"})
+_OFFERED = frozenset({CREATE, UPDATE, DELETE, ""})  # "": collected, and asks for nothing
+_LOOKING = frozenset({"GET", "HEAD"})
 _CONCERN_US = (*ORDERS, "Patient")
 
 
@@ -104,13 +110,28 @@ def _brought(resource: Resource, inner: Opened) -> Arrival:
         orders=orders_in(resource),
         withdrawn=withdrawn_in(resource),
         event=inner.event,
-        doubts=(SEARCHED,) if any(is_delete_by_search(entry) for entry in entries_of(resource)) else (),
+        doubts=tuple(dict.fromkeys(_undone(resource))),
     )
 
 
-def is_delete_by_search(entry: Mapping[str, Any]) -> bool:
-    """Whether a Bundle entry asks to delete whatever a search finds. Source: FHIR R4 http.html, conditional delete."""
-    return text_at(entry, "request", "method") == "DELETE" and "?" in text_at(entry, "request", "url")
+def is_offered(entry: Mapping[str, Any], bundle_type: str) -> bool:
+    """Whether what a Bundle entry asks is done here; only a transaction or batch asks for more than it brings.
+
+    Source: FHIR R4 http.html: conditional delete, batch/transaction; the request in a history tells what happened.
+    """
+    method, url = text_at(entry, "request", "method"), text_at(entry, "request", "url")
+    if method == DELETE and "?" in url:
+        return False
+    is_operation = "$" in url.partition("?")[0]
+    return bundle_type not in _ASKING or (method in _OFFERED and not is_operation)
+
+
+def _undone(bundle: Resource) -> Iterator[str]:
+    """What a person must know of changes that were asked for and not made."""
+    for entry in entries_of(bundle):
+        method = text_at(entry, "request", "method")
+        if method not in _LOOKING and not is_offered(entry, text_at(bundle, "type")):
+            yield SEARCHED if method == DELETE else PATCHED
 
 
 def _notified(bundle: Resource, notice: Notice) -> Arrival:

@@ -205,6 +205,38 @@ def test_a_history_that_ends_in_a_deletion_takes_the_order_back(gateway: Gateway
     assert gateway.states() == [State.SCHEDULED]
 
 
+@pytest.mark.parametrize(
+    ("method", "url", "state"),
+    [
+        ("PATCH", "ServiceRequest/31", MessageState.HELD),
+        ("POST", "ServiceRequest/31/$cancel-order", MessageState.HELD),
+        ("GET", "ServiceRequest/31", MessageState.SKIPPED),
+    ],
+)
+def test_what_an_entry_asks_and_is_not_done_is_said(
+    gateway: Gateway, method: str, url: str, state: MessageState
+) -> None:
+    patient = {
+        "request": {"method": "PUT", "url": "Patient/8"},
+        "resource": {"resourceType": "Patient", "id": "8"},
+    }
+    entry = {"request": {"method": method, "url": url}, "resource": {"resourceType": "Parameters"}}
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": [patient, entry]}
+    answer = gateway.ask("POST", "ehr", json.dumps(bundle).encode())
+    said = [one["response"]["status"] for one in answer.json()["entry"]]
+    assert said == ["200 OK", "405 Method Not Allowed"]
+    assert [message.state for message in gateway.messages()] == [state]
+
+
+def test_what_happened_in_a_history_is_not_asked_of_us(gateway: Gateway, wire: Wire) -> None:
+    order = json.loads(wire("aidbox-notification"))["resource"]
+    entry = {"request": {"method": "PATCH", "url": "ServiceRequest/31"}, "resource": order}
+    bundle = {"resourceType": "Bundle", "type": "history", "entry": [entry]}
+    answer = gateway.ask("POST", "ehr", json.dumps(bundle).encode())
+    assert [one["response"]["status"] for one in answer.json()["entry"]] == ["200 OK"]
+    assert gateway.states() == [State.SCHEDULED]
+
+
 def test_a_deletion_by_search_is_not_done_and_said(gateway: Gateway) -> None:
     entry = {"request": {"method": "DELETE", "url": "ServiceRequest?identifier=a|b"}}
     bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
