@@ -115,13 +115,23 @@ class SenderCertificate(_Section):
 
 
 class Oidc(_Section):
-    """A signed token (JWT) of somebody who vouches for the sender."""
+    """A signed token (JWT) of somebody who vouches for the sender.
+
+    He vouches for others too, to whom he gives a token for any audience that they name (Google does, to everybody): who
+    the sender is must always be said.
+    """
 
     issuer: Url
     audience: str = Field(min_length=1)
     jwks_url: Url | None = None  # none: the issuer's discovery document tells
-    subject: str = ""  # "": whomever he vouches for
+    subject: str = ""  # his `sub`; "": the email tells who he is
     email: str = ""
+
+    @model_validator(mode="after")
+    def _names_a_sender(self) -> Self:
+        if not self.subject and not self.email:
+            raise ValueError("lets in everybody for whom the issuer vouches: give email or subject")
+        return self
 
 
 class PushProof(_Section):

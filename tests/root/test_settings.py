@@ -1,4 +1,5 @@
 import re
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -162,6 +163,17 @@ def test_no_proof_may_be_written_as_none(tmp_path: Path) -> None:
 def test_a_proof_that_cannot_work_is_a_fault(tmp_path: Path, auth: str, fault: str) -> None:
     text = f'[fhir.destinations.e]\nurl = "https://e"\nauth = {auth}'
     with pytest.raises(Invalid, match=re.escape(fault)):
+        load(_file(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("named", "is_good"), [("", False), (', subject = "1"', True), (', email = "a@b"', True)]
+)
+def test_a_token_is_let_in_only_for_a_sender_who_is_named(tmp_path: Path, named: str, is_good: bool) -> None:
+    """Google signs a token for any audience for whoever asks."""
+    oidc = f'{{ issuer = "https://accounts.google.com", audience = "https://gw"{named} }}'
+    text = f"[fhir.sources.google]\nauth = {{ oidc = {oidc} }}"
+    with nullcontext() if is_good else pytest.raises(Invalid, match="give email or subject"):
         load(_file(tmp_path, text))
 
 
