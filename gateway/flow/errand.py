@@ -12,15 +12,17 @@ from gateway.flow.ports import Ports
 from gateway.model.errand import Errand, ErrandKind
 from gateway.model.errors import NotFound, Refused, Unavailable
 from gateway.model.ids import MessageId
-from gateway.model.message import Interpretation
+from gateway.model.message import Interpretation, MessageState
 from gateway.model.resource import Held
-from gateway.store import errands, resources
+from gateway.store import errands, inbox, resources
 from gateway.store.database import Tx
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=5)
 AT_ONCE = 4
+_SETTLED = frozenset({MessageState.MAPPED, MessageState.SKIPPED, MessageState.HELD})
+_NOT_FETCHED = "what it names could not be read from the record system: {}"
 _OUR_FAULT = "the gateway failed at reading it; its log says why"
 
 
@@ -97,7 +99,7 @@ def _settle(tx: Tx, outcome: _Outcome, at: datetime, patience: timedelta) -> Non
         resources.save(tx, held)
     if not outcome.error:
         errands.finish(tx, errand, at)
-    elif outcome.is_final or (errand.kind is ErrandKind.READ and at - errand.created_at >= patience):
+    elif _is_over(outcome, at, patience) and _is_shown(tx, outcome, at):
         errands.give_up(tx, errand, at, outcome.error)
     else:
         after_s = wait_s(errand.attempts, asked_s=outcome.retry_after_s, spread=errand.id * 37 % 100 / 100)
@@ -105,6 +107,31 @@ def _settle(tx: Tx, outcome: _Outcome, at: datetime, patience: timedelta) -> Non
         if errand.kind is ErrandKind.READ:
             due = min(due, max(errand.created_at + patience, at))
         errands.postpone(tx, errand, due, outcome.error)
+
+
+def _is_over(outcome: _Outcome, at: datetime, patience: timedelta) -> bool:
+    errand = outcome.errand
+    return outcome.is_final or (errand.kind is ErrandKind.READ and at - errand.created_at >= patience)
+
+
+def _is_shown(tx: Tx, outcome: _Outcome, at: datetime) -> bool:
+    """Whether a person sees what is given up: the message that named what could not be fetched is held.
+
+    One that is still to be settled cannot be held yet. What a message waits for is a fault of its order, and what
+    stands against a poll a warning.
+    """
+    errand = outcome.errand
+    if errand.kind is not ErrandKind.FETCH or errand.message_id is None:
+        return True
+    tx.lock(f"source {errand.source}")
+    message = inbox.show(tx, errand.message_id)
+    if message.state is MessageState.RECEIVED:
+        return False
+    if message.state in _SETTLED:
+        before = (message.reason,) if message.state is MessageState.HELD else ()
+        reasons = dict.fromkeys((*before, _NOT_FETCHED.format(outcome.error)))
+        inbox.settle(tx, message.id, MessageState.HELD, "; ".join(reasons), at)
+    return True
 
 
 def _tell(ports: Ports, outcome: _Outcome) -> None:

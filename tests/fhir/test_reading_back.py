@@ -217,6 +217,44 @@ def test_a_reading_that_the_gateway_fails_at_holds_its_order_and_no_other(
     assert place.message(second).state is not MessageState.RECEIVED
 
 
+def _notification(*named: str) -> dict[str, Any]:
+    events = [
+        {"name": "notification-event", "part": [{"name": "focus", "valueReference": {"reference": name}}]}
+        for name in named
+    ]
+    about = {"name": "subscription", "valueReference": {"reference": "Subscription/1"}}
+    kind = {"name": "type", "valueCode": "event-notification"}
+    status = {"resourceType": "Parameters", "parameter": [about, kind, *events]}
+    return {"resourceType": "Bundle", "type": "history", "entry": [{"resource": status}]}
+
+
+def test_what_is_named_and_cannot_be_fetched_is_shown_to_a_person_who_tries_again(place: Place) -> None:
+    message_id = place.push(_notification("ServiceRequest/22"))
+    assert place.message(message_id).state is MessageState.SKIPPED
+    place.work()
+    held = place.message(message_id)
+    because = "what it names could not be read from the record system: answered 404"
+    assert (held.state, held.reason) == (MessageState.HELD, because)
+    rework = Rework(interpret=place.interpret, text=lambda _: "", encode=lambda _, text: text.encode())
+    place.there["ServiceRequest/22"] = {**place.order, "id": "22"}
+    replay(place.ports, message_id, rework, actor="user:anna")
+    place.work()
+    assert place.message(message_id).state is MessageState.SKIPPED
+
+
+def test_what_is_named_by_a_message_that_waits_is_shown_when_that_is_settled(place: Place) -> None:
+    place.there["Patient/7"] = _patient(place, "7")
+    place.push(place.order)
+    place.is_down = True
+    place.work()
+    message_id = place.push(_notification("ServiceRequest/22"))
+    place.is_down = False
+    for _ in range(10):
+        place.work()
+        place.clock.advance(seconds=60)
+    assert place.message(message_id).state is MessageState.HELD
+
+
 def test_a_worker_that_died_gives_its_errand_back(place: Place) -> None:
     place.there["Patient/7"] = _patient(place, "7")
     message_id = place.push(place.order)
