@@ -13,6 +13,7 @@ from gateway.fhir.holding import Known, held_in, tombstone
 from gateway.fhir.ownership import ANOTHERS, is_for_another
 from gateway.fhir.references import Beyond, graph
 from gateway.fhir.release import release_of
+from gateway.fhir.speaking import asked_nothing, speaks
 from gateway.mapping.fhir_paths import ORDERS, Graph, Resource
 from gateway.mapping.registry import NOT_MEANT, Modules
 from gateway.mapping.service_request import carried, encounter_reference, patient_reference, request_address
@@ -76,15 +77,21 @@ def understand(
     beyond = Beyond(base=source.base_url, find=known.find) if known is not None else None
     reach = _Reach(known=known, beyond=beyond, can_ask=bool(source.base_url), wanted={})
     found = graph(arrival.resource, beyond)
-    passed = carried(found.orders, found.resolve)
+    tasks: dict[int, Mapped] = {}  # those that had to be mapped to know whether they speak for their order
+
+    def does_speak(task: Resource) -> bool:
+        mapped = tasks[id(task)] = _map(task, found, source, modules, reach)
+        return speaks(task, request_address(task, found.resolve), mapped, known)
+
+    passed = carried(found.orders, found.resolve, does_speak)
     outcomes = tuple(
         Mapped(requests=(), skipped=(CARRIED,), module=None)
         if id(order) in passed
-        else _map(order, found, source, modules, reach)
+        else tasks.get(id(order)) or _map(order, found, source, modules, reach)
         for order in found.orders
     )
     gone = dict.fromkeys((*filter(_is_order, arrival.withdrawn), *_replaced(arrival, source)))
-    withdrawn = tuple(_taken_back(address, known) for address in gone)
+    withdrawn = tuple(_taken_back(address, source, modules, known) for address in gone)
     asking, doubts = _asking(arrival, source)
     mapped = _together((*outcomes, *withdrawn), NAMED if asking else NO_ORDER)
     is_meant = not outcomes or mapped.module is not None
@@ -124,9 +131,12 @@ def _replaced(arrival: Arrival, source: Source) -> Iterator[str]:
                 yield address
 
 
-def _taken_back(address: str, known: Known | None) -> Mapped:
+def _taken_back(address: str, source: Source, modules: Modules, known: Known | None) -> Mapped:
     """The end of what a resource asked for that was deleted or replaced."""
     held = known.find(address) if known is not None and not address.startswith("ServiceRequest/") else None
+    because = asked_nothing(held, source, modules) if held is not None else ""
+    if because:
+        return Mapped(requests=(), skipped=(because,), module=WITHDRAWN)
     behind = request_address(held, lambda *_: None) if held is not None else ""
     is_appointment = address.startswith("Appointment/")
     request = OrderRequest(
@@ -243,7 +253,7 @@ def _map(order: Resource, found: Graph, source: Source, modules: Modules, reach:
         reach.beyond.missing.clear()
         reach.beyond.used.clear()
     mapped = modules.map_fhir(Graph(orders=(order,), resolve=found.resolve))
-    if is_for_another(order, source):
+    if mapped.requests and is_for_another(order, source):
         return Mapped(requests=(), skipped=(ANOTHERS,), module=mapped.module)
     mapped = reach.judged(mapped)
     if _is_foreign(patient_reference(order, found.resolve), source):

@@ -80,21 +80,35 @@ def encounter_address(order: Resource, resolve: Resolve) -> str:
     return _address(_ENCOUNTER, encounter_reference(order, resolve))
 
 
-def carried(orders: Iterable[Resource], resolve: Resolve) -> frozenset[int]:
+def carried(
+    orders: Iterable[Resource], resolve: Resolve, speaks: Callable[[Resource], bool] = lambda _: True
+) -> frozenset[int]:
     """The id() of every order that another one among `orders` speaks for.
 
-    A Task speaks for the ServiceRequest that it has in focus, which is no second order. One that is not active, such as
-    a revoked one, speaks for itself and for the Task: a Task often stays `requested` when its order has ended.
+    A Task speaks for the ServiceRequest that it has in focus, which is no second order; `speaks` says which Tasks do.
+    One that is not active, such as a revoked one, speaks for itself and for the Task: a Task often stays `requested`
+    when its order has ended.
     """
     present = tuple(orders)
     own = {id(order) for order in present}
     found = set()
     for task in present:
         behind = _behind(task, resolve) if task.get("resourceType") == "Task" else None
-        if behind is not None:
-            has_ended = id(behind) in own and behind.get("status") != "active"
-            found.add(id(task) if has_ended else id(behind))
+        if behind is None or id(behind) not in own:
+            continue
+        if behind.get("status") != "active":
+            found.add(id(task))
+        elif speaks(task):
+            found.add(id(behind))
     return frozenset(found)
+
+
+def is_to_abort(task: Resource) -> bool:
+    """Whether a Task asks to take its order back. Source: FHIR R4 CodeSystem task-code, abort."""
+    code = task.get("code")
+    codings = code.get("coding") if isinstance(code, dict) else None
+    several = codings if isinstance(codings, list) else ()
+    return any(isinstance(coding, dict) and coding.get("code") == "abort" for coding in several)
 
 
 def _behind(order: Resource, resolve: Resolve) -> Resource | None:

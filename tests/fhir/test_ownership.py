@@ -46,6 +46,25 @@ def test_a_task_is_anothers_by_its_owner(owner: Any, anothers: bool) -> None:
     assert not is_for_another({"resourceType": "ServiceRequest", "owner": owner}, EHR)
 
 
+@pytest.mark.parametrize(
+    ("named", "anothers"),
+    [
+        ({"requestedPerformer": [{"reference": {"reference": "Organization/9"}}]}, True),
+        ({"requestedPerformer": [{"reference": {"reference": "Organization/1"}}]}, False),
+        ({"requestedPerformer": [{"reference": {"reference": "Device/US1"}}]}, False),
+        ({"requestedPerformer": [{"concept": {"text": "radiology"}}]}, False),
+        ({"performer": [{"actor": {"type": "Organization", "identifier": {"value": "lab"}}}]}, True),
+        ({"performer": [{"actor": {"reference": "Practitioner/2"}}]}, False),
+        ({"owner": {"reference": "Organization/1"},
+          "performer": [{"actor": {"reference": "Organization/9"}}]}, False),
+    ],
+)  # fmt: skip
+def test_an_r5_task_is_anothers_by_the_organization_asked_to_perform_it(
+    named: dict[str, Any], anothers: bool
+) -> None:
+    assert is_for_another({"resourceType": "Task", "id": "7", **named}, EHR) is anothers
+
+
 def test_a_task_for_another_makes_no_order(wire_order: dict[str, Any], modules: Modules) -> None:
     task = {
         "resourceType": "Task", "id": "7", "status": "requested", "intent": "order",
@@ -62,6 +81,21 @@ def test_a_task_for_another_makes_no_order(wire_order: dict[str, Any], modules: 
     ours = understand(raw, Source(name="ehr"), modules).interpretation.mapped
     assert ours is not None
     assert len(ours.requests) == 1
+
+
+def test_a_task_for_another_thing_and_another_one_leaves_the_order_to_us(
+    wire_order: dict[str, Any], modules: Modules
+) -> None:
+    task = {
+        "resourceType": "Task", "id": "7", "status": "requested", "intent": "order",
+        "code": {"coding": [{"code": "approve"}]},
+        "focus": {"reference": f"ServiceRequest/{wire_order['id']}"}, "owner": {"reference": "Organization/9"},
+    }  # fmt: skip
+    entries = [{"resource": one} for one in (wire_order, task)]
+    raw = json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}).encode()
+    mapped = understand(raw, EHR, modules).interpretation.mapped
+    assert mapped is not None
+    assert [request.address for request in mapped.requests] == ["ServiceRequest/31"]
 
 
 @pytest.fixture

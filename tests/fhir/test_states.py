@@ -29,19 +29,37 @@ class Place:
     def __init__(self, ports: Ports, modules: Modules, clock: FakeClock, order: dict[str, Any]) -> None:
         self.ports, self.modules, self.clock, self.order = ports, modules, clock, order
         self.version = 0
+        self.source = SOURCE
 
     def push(self, resource: dict[str, Any]) -> MessageState:
         self.version += 1
         self.clock.advance(seconds=60)
-        meta = {"versionId": str(self.version), "lastUpdated": self.clock().isoformat()}
-        raw = json.dumps({**resource, "meta": meta}).encode()
+        raw = json.dumps({**resource, "meta": self.meta(self.version)}).encode()
         known, at = known_to(self.ports.database, "ehr"), self.clock()
         inbound = Inbound(protocol=Protocol.FHIR, source="ehr", peer="", raw=raw)
-        found = understand(raw, SOURCE, self.modules, known=known, at=at).interpretation
+        found = understand(raw, self.source, self.modules, known=known, at=at).interpretation
         return receive(self.ports, inbound, lambda _: found, lambda _: b"").state
 
     def say(self, **more: Any) -> MessageState:
         return self.push({**self.order, **more})
+
+    def meta(self, version: int) -> dict[str, str]:
+        """What says that a resource is of that version, changed now."""
+        return {"versionId": str(version), "lastUpdated": self.clock().isoformat()}
+
+    def bring(self, *resources: dict[str, Any]) -> MessageState:
+        """The resources come as they are, in one Bundle."""
+        return self.push(
+            {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in resources]}
+        )
+
+    def delete(self, address: str) -> MessageState:
+        entry = {"request": {"method": "DELETE", "url": address}}
+        return self.push({"resourceType": "Bundle", "type": "history", "entry": [entry]})
+
+    def descriptions(self) -> list[str]:
+        with self.ports.database.read() as tx:
+            return [order.description for order in reversed(orders.newest(tx))]
 
     def states(self) -> list[State]:
         with self.ports.database.read() as tx:
@@ -125,6 +143,10 @@ def _task(**more: Any) -> dict[str, Any]:
     return {**task, "focus": {"reference": "ServiceRequest/31"}, **more}
 
 
+def _code(*codes: str) -> dict[str, Any]:
+    return {"coding": [{"code": code} for code in codes]}
+
+
 @pytest.mark.parametrize(
     ("said", "state"),
     [
@@ -135,13 +157,91 @@ def _task(**more: Any) -> dict[str, Any]:
         ({"status": "cancelled"}, CANCELLED),
         ({"status": "rejected"}, CANCELLED),
         ({"status": "entered-in-error"}, CANCELLED),
-        ({"id": "6", "code": {"coding": [{"code": "abort"}]}}, CANCELLED),
+        ({"code": _code("fulfill"), "status": "cancelled"}, CANCELLED),
+        ({"id": "6", "code": _code("abort")}, CANCELLED),
+        ({"id": "6", "code": _code("local", "abort")}, CANCELLED),
+        ({"id": "6", "code": _code("abort"), "status": "in-progress"}, CANCELLED),
+        ({"id": "6", "code": _code("abort"), "status": "draft"}, SCHEDULED),
+        ({"id": "6", "code": _code("abort"), "status": "on-hold"}, SCHEDULED),
+        ({"id": "6", "code": _code("abort"), "status": "cancelled"}, SCHEDULED),
+        ({"id": "6", "code": _code("abort"), "status": "rejected"}, SCHEDULED),
+        ({"id": "6", "code": _code("abort"), "status": "entered-in-error"}, SCHEDULED),
+        ({"id": "6", "code": _code("approve"), "status": "rejected"}, SCHEDULED),
+        ({"id": "6", "code": _code("transport"), "status": "cancelled"}, SCHEDULED),
+        ({"id": "6", "code": _code("suspend"), "status": "requested"}, HELD),
+        ({"id": "6", "code": _code("suspend"), "status": "cancelled"}, SCHEDULED),
     ],
 )
 def test_what_a_task_does_to_its_order(place: Place, said: dict[str, Any], state: State) -> None:
     place.say()
     place.push(_task(**said))
     assert place.states() == [state]
+
+
+@pytest.mark.parametrize(
+    ("said", "states"),
+    [
+        ({"status": "requested"}, [SCHEDULED]),
+        ({"status": "in-progress"}, [SCHEDULED]),
+        ({"status": "failed"}, [SCHEDULED]),
+        ({"status": "draft"}, []),
+        ({"status": "completed"}, []),
+        ({"status": "completed", "code": _code("approve")}, [SCHEDULED]),
+        ({"status": "cancelled", "code": _code("abort")}, [SCHEDULED]),
+        ({"status": "completed", "code": _code("abort")}, []),
+    ],
+)
+def test_what_a_new_request_becomes_beside_a_task(
+    place: Place, said: dict[str, Any], states: list[State]
+) -> None:
+    place.bring(place.order, _task(**said))
+    assert place.states() == states
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"status": "draft"}, {"status": "in-progress"}, {"status": "completed"}, {"code": _code("approve")}],
+)
+def test_a_task_keeps_no_change_from_an_order_that_is_open(place: Place, said: dict[str, Any]) -> None:
+    place.say()
+    code = {**place.order["code"], "text": "LEFT knee"}
+    place.bring({**place.order, "code": code, "meta": place.meta(9)}, _task(**said))
+    assert (place.descriptions(), place.states()) == (["LEFT knee"], [SCHEDULED])
+
+
+def test_an_order_that_a_task_took_back_does_not_come_back_beside_it(place: Place) -> None:
+    place.say()
+    place.push(_task(id="6", code=_code("abort")))
+    answered = _task(id="6", code=_code("abort"), status="completed")
+    place.bring({**place.order, "meta": place.meta(9)}, answered)
+    assert place.states() == [CANCELLED]
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ({}, CANCELLED),
+        ({"code": _code("abort"), "status": "rejected"}, SCHEDULED),
+        ({"code": _code("approve")}, SCHEDULED),
+        ({"owner": {"reference": "Organization/them"}}, SCHEDULED),
+        ({"owner": {"reference": "Organization/us"}}, CANCELLED),
+    ],
+)
+def test_what_becomes_of_an_order_whose_task_is_deleted(
+    place: Place, said: dict[str, Any], state: State
+) -> None:
+    place.source = Source(name="ehr", owners=("Organization/us",))
+    place.say()
+    place.push(_task(**said))
+    place.delete("Task/5")
+    assert place.states() == [state]
+
+
+def test_a_request_to_take_an_order_back_that_is_deleted_itself_changes_nothing(place: Place) -> None:
+    place.push(_task(id="6", code=_code("abort")))
+    place.say()
+    assert place.delete("Task/6") is MessageState.SKIPPED
+    assert place.states() == [SCHEDULED]
 
 
 def test_the_visit_is_kept_with_the_order(place: Place) -> None:
