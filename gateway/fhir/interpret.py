@@ -10,7 +10,8 @@ from gateway.fhir.asked import read_asked
 from gateway.fhir.auth import Source
 from gateway.fhir.classify import address_in, header_of, text_at
 from gateway.fhir.holding import Known, held_in, tombstone
-from gateway.fhir.ownership import ANOTHERS, is_for_another
+from gateway.fhir.newest import with_newest
+from gateway.fhir.ownership import ANOTHERS, is_for_another, is_foreign
 from gateway.fhir.references import Beyond, graph
 from gateway.fhir.release import release_of
 from gateway.fhir.speaking import asked_nothing, speaks
@@ -77,17 +78,18 @@ def understand(
     beyond = Beyond(base=source.base_url, find=known.find) if known is not None else None
     reach = _Reach(known=known, beyond=beyond, can_ask=bool(source.base_url), wanted={})
     found = graph(arrival.resource, beyond)
+    current = with_newest(found, source, known) if known is not None else found
     tasks: dict[int, Mapped] = {}  # those that had to be mapped to know whether they speak for their order
 
     def does_speak(task: Resource) -> bool:
-        mapped = tasks[id(task)] = _map(task, found, source, modules, reach)
+        mapped = tasks[id(task)] = _map(task, current, source, modules, reach)
         return speaks(task, request_address(task, found.resolve), mapped, known)
 
     passed = carried(found.orders, found.resolve, does_speak)
     outcomes = tuple(
         Mapped(requests=(), skipped=(CARRIED,), module=None)
         if id(order) in passed
-        else tasks.get(id(order)) or _map(order, found, source, modules, reach)
+        else tasks.get(id(order)) or _map(order, current, source, modules, reach)
         for order in found.orders
     )
     gone = dict.fromkeys((*filter(_is_order, arrival.withdrawn), *_replaced(arrival, source)))
@@ -127,7 +129,7 @@ def _replaced(arrival: Arrival, source: Source) -> Iterator[str]:
         for reference in several if isinstance(several, list) else ():
             text = text_at(reference, "reference") if isinstance(reference, dict) else ""
             address = address_in(text)
-            if address.startswith("ServiceRequest/") and not _is_foreign(text, source):
+            if address.startswith("ServiceRequest/") and not is_foreign(text, source):
                 yield address
 
 
@@ -256,18 +258,11 @@ def _map(order: Resource, found: Graph, source: Source, modules: Modules, reach:
     if mapped.requests and is_for_another(order, source):
         return Mapped(requests=(), skipped=(ANOTHERS,), module=mapped.module)
     mapped = reach.judged(mapped)
-    if _is_foreign(patient_reference(order, found.resolve), source):
+    if is_foreign(patient_reference(order, found.resolve), source):
         mapped = replace(mapped, requests=tuple(replace(it, subject="") for it in mapped.requests))
-    if _is_foreign(encounter_reference(order, found.resolve), source):
+    if is_foreign(encounter_reference(order, found.resolve), source):
         mapped = replace(mapped, requests=tuple(replace(it, encounter="") for it in mapped.requests))
     return mapped
-
-
-def _is_foreign(reference: str, source: Source) -> bool:
-    """Whether an absolute reference leads to another server than the sender's: its id means nothing there."""
-    if not reference.startswith(("http://", "https://")):
-        return False
-    return not source.base_url or not reference.startswith(f"{source.base_url}/")
 
 
 def _together(outcomes: tuple[Mapped, ...], because: str) -> Mapped:

@@ -1,4 +1,4 @@
-"""Whose a Task is: one that is for somebody else is no order of ours."""
+"""Whose a Task is, and whose an address: what is somebody else's is no order of ours."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +19,13 @@ def is_for_another(order: Resource, source: Source) -> bool:
         return False
     names = {name for reference in _fulfillers(order) for name in _names(reference, source) if name}
     return bool(names) and names.isdisjoint(source.owners)
+
+
+def is_foreign(reference: str, source: Source) -> bool:
+    """Whether an absolute reference leads to another server than the sender's: its id means nothing there."""
+    if not reference.startswith(("http://", "https://")):
+        return False
+    return not source.base_url or not reference.startswith(f"{source.base_url}/")
 
 
 def _fulfillers(task: Resource) -> Iterator[Mapping[str, Any]]:

@@ -209,6 +209,46 @@ def test_a_task_keeps_no_change_from_an_order_that_is_open(place: Place, said: d
     assert (place.descriptions(), place.states()) == (["LEFT knee"], [SCHEDULED])
 
 
+@pytest.mark.parametrize("said", [{"status": "draft"}, {"intent": "plan"}, {"intent": "option"}])
+def test_a_task_schedules_no_draft_and_no_plan(place: Place, said: dict[str, Any]) -> None:
+    place.say(**said)
+    assert (place.push(_task()), place.states()) == (MessageState.HELD, [HELD])
+    place.say()
+    assert place.states() == [SCHEDULED]
+
+
+def test_a_task_that_comes_with_a_plan_does_not_schedule_it(place: Place) -> None:
+    assert place.bring({**place.order, "intent": "plan"}, _task()) is MessageState.HELD
+    assert place.states() == [HELD]
+
+
+@pytest.mark.parametrize(
+    ("newer", "state", "description"),
+    [
+        ({"status": "on-hold"}, HELD, "RIGHT knee"),
+        ({"code": {"text": "LEFT knee", "coding": [{"code": "76700"}]}}, SCHEDULED, "LEFT knee"),
+    ],
+)
+@pytest.mark.parametrize("focus", ["ServiceRequest/31", "https://ehr.example/fhir/ServiceRequest/31"])
+def test_a_task_brings_no_older_version_of_its_order_back(
+    place: Place, newer: dict[str, Any], state: State, description: str, focus: str
+) -> None:
+    place.source = Source(name="ehr", base_url="https://ehr.example/fhir")
+    old = {
+        **place.order,
+        "code": {"text": "RIGHT knee", "coding": [{"code": "76700"}]},
+        "meta": place.meta(1),
+    }
+    place.push({"resourceType": "Bundle", "type": "collection", "entry": [{"resource": old}]})
+    place.push({"resourceType": "Basic"})
+    place.push({**old, **newer})
+    task = _task(focus={"reference": focus})
+    entries = [{"fullUrl": f"https://ehr.example/fhir/{r['resourceType']}/{r['id']}", "resource": r}
+               for r in (old, task)]  # fmt: skip
+    place.push({"resourceType": "Bundle", "type": "collection", "entry": entries})
+    assert (place.states(), place.descriptions()) == ([state], [description])
+
+
 def test_an_order_that_a_task_took_back_does_not_come_back_beside_it(place: Place) -> None:
     place.say()
     place.push(_task(id="6", code=_code("abort")))
