@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from gateway.fhir.arrival import Arrival, read_arrival
@@ -11,10 +11,11 @@ from gateway.fhir.auth import Source
 from gateway.fhir.classify import address_in, header_of, text_at
 from gateway.fhir.holding import Known, held_in, tombstone
 from gateway.fhir.newest import with_newest
-from gateway.fhir.ownership import ANOTHERS, is_for_another, is_foreign
+from gateway.fhir.ownership import ANOTHERS, asks_elsewhere, is_for_another, is_foreign
 from gateway.fhir.references import Beyond, graph
 from gateway.fhir.release import release_of
 from gateway.fhir.speaking import asked_nothing, speaks
+from gateway.flow.occasion import numbers
 from gateway.mapping.fhir_paths import ORDERS, Graph, Resource
 from gateway.mapping.registry import NOT_MEANT, Modules
 from gateway.mapping.service_request import carried, encounter_reference, patient_reference, request_address
@@ -22,7 +23,7 @@ from gateway.model.errand import ErrandKind, Wanted
 from gateway.model.errors import Malformed
 from gateway.model.following import Heard
 from gateway.model.message import Interpretation, Keys
-from gateway.model.order import WITHDRAWN, Action, Fault, Mapped, OrderRequest, Severity
+from gateway.model.order import WITHDRAWN, Action, Fault, Mapped, ModuleRef, OrderRequest, Severity
 from gateway.model.resource import Held
 
 UNREADABLE, NOT_HANDLED, OUR_FAULT = "102", "200", "207"
@@ -34,7 +35,13 @@ CARRIED = (
     "another resource of the same message speaks for it: the Task for its order, or an order that has ended"
 )
 CANNOT_ASK = "it names what changed, and nothing can be asked of its sender: set fhir.sources.{}.{}"
+FOREIGN = (
+    "it is about a ServiceRequest of another server than fhir.sources.{}.base_url, which is no order here"
+)
 ELSEWHERE = "it names a resource of another server than fhir.sources.{}.base_url, which is not asked"
+
+ALONE = Graph(orders=(), resolve=lambda *_: None)
+"""The way from a resource that stands for itself: nowhere."""
 
 _LONGEST_ID = 200
 _ENDINGS = frozenset({Action.CANCEL, Action.DISCONTINUE, Action.COMPLETE, Action.UNSCHEDULE, Action.IGNORE})
@@ -93,7 +100,7 @@ def understand(
         for order in found.orders
     )
     gone = dict.fromkeys((*filter(_is_order, arrival.withdrawn), *_replaced(arrival, source)))
-    withdrawn = tuple(_taken_back(address, source, modules, known) for address in gone)
+    withdrawn = tuple(_taken_back(address, source, modules, reach) for address in gone)
     asking, doubts = _asking(arrival, source)
     mapped = _together((*outcomes, *withdrawn), NAMED if asking else NO_ORDER)
     is_meant = not outcomes or mapped.module is not None
@@ -104,7 +111,7 @@ def understand(
         failure_code="" if is_meant else NOT_HANDLED,
         resources=_held(arrival, source, at) if at is not None else (),
         wanted=(*asking, *(reach.needed() if is_meant else ())),
-        doubts=doubts,
+        doubts=tuple(dict.fromkeys((*doubts, *reach.doubts))),
         is_event=bool(arrival.event),
         heard=_heard(arrival, source),
     )
@@ -131,26 +138,6 @@ def _replaced(arrival: Arrival, source: Source) -> Iterator[str]:
             address = address_in(text)
             if address.startswith("ServiceRequest/") and not is_foreign(text, source):
                 yield address
-
-
-def _taken_back(address: str, source: Source, modules: Modules, known: Known | None) -> Mapped:
-    """The end of what a resource asked for that was deleted or replaced."""
-    held = known.find(address) if known is not None and not address.startswith("ServiceRequest/") else None
-    because = asked_nothing(held, source, modules) if held is not None else ""
-    if because:
-        return Mapped(requests=(), skipped=(because,), module=WITHDRAWN)
-    behind = request_address(held, lambda *_: None) if held is not None else ""
-    is_appointment = address.startswith("Appointment/")
-    request = OrderRequest(
-        action=Action.UNSCHEDULE if is_appointment else Action.CANCEL,
-        attributes={},
-        provenance=(),
-        faults=(),
-        module=WITHDRAWN,
-        service_request=address if address.startswith("ServiceRequest/") else behind,
-        address=address,
-    )
-    return Mapped(requests=(request,), skipped=(), module=WITHDRAWN)
 
 
 def _held(arrival: Arrival, source: Source, at: datetime) -> tuple[Held, ...]:
@@ -184,12 +171,18 @@ class _Reach:
     beyond: Beyond | None
     can_ask: bool  # whether the source can be asked for what is not held
     wanted: dict[str, str]  # what must be read, and the field that leads there
+    doubts: list[str] = field(default_factory=list)  # what a person must look at
 
     def needed(self) -> tuple[Wanted, ...]:
         """What must be read before the message can be settled."""
         return tuple(
             Wanted(kind=ErrandKind.READ, target=target, field=where) for target, where in self.wanted.items()
         )
+
+    def doubted(self, because: str, module: ModuleRef | None) -> Mapped:
+        """Nothing: a person must look at it."""
+        self.doubts.append(because)
+        return Mapped(requests=(), skipped=(because,), module=module)
 
     def judged(self, mapped: Mapped) -> Mapped:
         """The order; it waits for a person when its patient or request could not be read, the rest is a remark.
@@ -257,12 +250,40 @@ def _map(order: Resource, found: Graph, source: Source, modules: Modules, reach:
     mapped = modules.map_fhir(Graph(orders=(order,), resolve=found.resolve))
     if mapped.requests and is_for_another(order, source):
         return Mapped(requests=(), skipped=(ANOTHERS,), module=mapped.module)
+    if asks_elsewhere(order, found, source) and any(it.action is not Action.IGNORE for it in mapped.requests):
+        named = tuple(replace(it, service_request="") for it in mapped.requests if any(numbers(it)))
+        if not named:
+            return reach.doubted(FOREIGN.format(source.name), mapped.module)
+        mapped = replace(mapped, requests=named)
     mapped = reach.judged(mapped)
     if is_foreign(patient_reference(order, found.resolve), source):
         mapped = replace(mapped, requests=tuple(replace(it, subject="") for it in mapped.requests))
     if is_foreign(encounter_reference(order, found.resolve), source):
         mapped = replace(mapped, requests=tuple(replace(it, encounter="") for it in mapped.requests))
     return mapped
+
+
+def _taken_back(address: str, source: Source, modules: Modules, reach: _Reach) -> Mapped:
+    """The end of what a resource asked for that was deleted or replaced."""
+    known = reach.known
+    held = known.find(address) if known is not None and not address.startswith("ServiceRequest/") else None
+    because = asked_nothing(held, source, modules) if held is not None else ""
+    if because:
+        return Mapped(requests=(), skipped=(because,), module=WITHDRAWN)
+    if held is not None and asks_elsewhere(held, ALONE, source):
+        return reach.doubted(FOREIGN.format(source.name), WITHDRAWN)
+    behind = request_address(held, lambda *_: None) if held is not None else ""
+    is_appointment = address.startswith("Appointment/")
+    request = OrderRequest(
+        action=Action.UNSCHEDULE if is_appointment else Action.CANCEL,
+        attributes={},
+        provenance=(),
+        faults=(),
+        module=WITHDRAWN,
+        service_request=address if address.startswith("ServiceRequest/") else behind,
+        address=address,
+    )
+    return Mapped(requests=(request,), skipped=(), module=WITHDRAWN)
 
 
 def _together(outcomes: tuple[Mapped, ...], because: str) -> Mapped:

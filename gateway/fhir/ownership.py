@@ -5,7 +5,8 @@ from typing import Any
 
 from gateway.fhir.auth import Source
 from gateway.fhir.classify import address_in, text_at
-from gateway.mapping.fhir_paths import Resource
+from gateway.mapping.fhir_paths import Graph, Resource
+from gateway.mapping.service_request import leading
 
 ANOTHERS = "a task for somebody else (Task.owner)"
 
@@ -19,6 +20,15 @@ def is_for_another(order: Resource, source: Source) -> bool:
         return False
     names = {name for reference in _fulfillers(order) for name in _names(reference, source) if name}
     return bool(names) and names.isdisjoint(source.owners)
+
+
+def asks_elsewhere(order: Resource, found: Graph, source: Source) -> bool:
+    """Whether a Task or Appointment is about a ServiceRequest of another server that is not in the message either.
+
+    Ours with the same id is another order. Source: FHIR R4 references.html, literal references.
+    """
+    reference = leading(order)
+    return is_foreign(text_at(reference, "reference"), source) and found.resolve(order, reference) is None
 
 
 def is_foreign(reference: str, source: Source) -> bool:

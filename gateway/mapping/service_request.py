@@ -24,8 +24,18 @@ def request_address(order: Resource, resolve: Resolve) -> str:
     if order.get("resourceType") == "ServiceRequest":
         return _own_address(order)
     behind = _behind(order, resolve)
-    literal = _address(_REQUEST, _leading(order))
+    literal = _address(_REQUEST, leading(order))
     return literal or (_own_address(behind) if behind else "")
+
+
+def leading(order: Resource) -> Mapping[str, Any]:
+    """The Reference element that leads to the ServiceRequest; empty when there is none."""
+    if order.get("resourceType") == "Task":
+        wanted = order.get("focus")
+    else:
+        several = order.get("basedOn")
+        wanted = several[0] if isinstance(several, list) and several else None
+    return wanted if isinstance(wanted, dict) else {}
 
 
 def own_address(order: Resource) -> str:
@@ -112,19 +122,9 @@ def is_to_abort(task: Resource) -> bool:
 
 
 def _behind(order: Resource, resolve: Resolve) -> Resource | None:
-    reference = _leading(order)
+    reference = leading(order)
     found = resolve(order, reference) if reference else None
     return found if found is not None and found.get("resourceType") == "ServiceRequest" else None
-
-
-def _leading(order: Resource) -> Mapping[str, Any]:
-    """The Reference element that leads to the ServiceRequest; empty when there is none."""
-    if order.get("resourceType") == "Task":
-        wanted = order.get("focus")
-    else:
-        several = order.get("basedOn")
-        wanted = several[0] if isinstance(several, list) and several else None
-    return wanted if isinstance(wanted, dict) else {}
 
 
 def _own_address(request: Resource) -> str:

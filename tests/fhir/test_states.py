@@ -14,6 +14,7 @@ from gateway.flow.ports import Ports
 from gateway.flow.receive import receive
 from gateway.flow.release import cancel
 from gateway.mapping.registry import Modules
+from gateway.mapping.service_request import is_to_abort
 from gateway.model.lifecycle import State, Step
 from gateway.model.message import Inbound, MessageState, Protocol
 from gateway.store import audit, orders
@@ -281,6 +282,40 @@ def test_a_request_to_take_an_order_back_that_is_deleted_itself_changes_nothing(
     place.push(_task(id="6", code=_code("abort")))
     place.say()
     assert place.delete("Task/6") is MessageState.SKIPPED
+    assert place.states() == [SCHEDULED]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        _task(status="cancelled", focus={"reference": "https://other.example/fhir/ServiceRequest/31"}),
+        _task(focus={"reference": "https://other.example/fhir/ServiceRequest/31"}),
+        _task(code=_code("abort"), focus={"reference": "https://ehr.example/fhir2/ServiceRequest/31/_history/1"}),
+        {"resourceType": "Appointment", "id": "5", "status": "booked", "start": "2026-11-25T10:00:00Z",
+         "basedOn": [{"reference": "https://other.example/fhir/ServiceRequest/31"}], "participant": []},
+        {"resourceType": "Appointment", "id": "5", "status": "arrived",
+         "basedOn": [{"reference": "https://other.example/fhir/ServiceRequest/31"}], "participant": []},
+    ],
+)  # fmt: skip
+def test_what_is_about_an_order_of_another_server_is_for_a_person(
+    place: Place, about: dict[str, Any]
+) -> None:
+    place.source = Source(name="ehr", base_url="https://ehr.example/fhir")
+    place.say()
+    with place.ports.database.read() as tx:
+        before = orders.newest(tx)
+    assert place.push(about) is MessageState.HELD
+    assert place.delete(f"{about['resourceType']}/5") is MessageState.HELD or is_to_abort(about)
+    with place.ports.database.read() as tx:
+        assert orders.newest(tx) == before
+
+
+@pytest.mark.parametrize("base", ["https://ehr.example/fhir", ""])
+def test_the_order_of_a_task_may_be_in_the_same_bundle_under_any_address(place: Place, base: str) -> None:
+    place.source = Source(name="ehr", base_url=base)
+    url = "https://elsewhere.example/r4/ServiceRequest/31"
+    entry = [{"fullUrl": url, "resource": place.order}, {"resource": _task(focus={"reference": url})}]
+    assert place.push({"resourceType": "Bundle", "type": "collection", "entry": entry}) is MessageState.MAPPED
     assert place.states() == [SCHEDULED]
 
 
