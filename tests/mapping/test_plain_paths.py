@@ -25,6 +25,8 @@ EXPRESSIONS = (
     "identifier.where(system=%mrn_system).value",
     "identifier.where(type.coding.where(code='ACSN').exists()).value",
     "identifier.where(type.coding.where(code='MR').exists() and (use.empty() or use != 'old')).value",
+    "identifier.where(system=%mrn_system and (use.empty() or use != 'old') and period.end.empty()).value",
+    "identifier.where(use='usual' and period.end.empty()).value",
     "identifier.where(use.empty() or (use != 'old' and use != 'maiden')).value",
     "identifier.where(value).system",
     "identifier.where(system != value or use).value",
@@ -43,7 +45,20 @@ TEXTS = st.sampled_from(("urn:a", "urn:b", "usual", "old", "ACSN", "MR", "VN", "
 ODD = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXTS
 )
-KEYS = ("identifier", "value", "system", "use", "type", "coding", "code", "category", "name", "status")
+KEYS = (
+    "identifier",
+    "value",
+    "system",
+    "use",
+    "type",
+    "coding",
+    "code",
+    "category",
+    "name",
+    "status",
+    "period",
+    "end",
+)
 EXTENDED = st.just({"extension": [{"url": "urn:x", "valueString": "y"}]})
 
 
@@ -56,7 +71,15 @@ ANYTHING = st.recursive(st.one_of(ODD, EXTENDED), parts, max_leaves=12)
 CODING = st.fixed_dictionaries({}, optional={"system": TEXTS, "code": TEXTS})
 CONCEPT = st.fixed_dictionaries({}, optional={"coding": st.lists(CODING, max_size=3), "text": TEXTS})
 IDENTIFIER = st.fixed_dictionaries(
-    {}, optional={"system": TEXTS, "value": TEXTS, "use": TEXTS, "type": CONCEPT, "_use": EXTENDED}
+    {},
+    optional={
+        "system": TEXTS,
+        "value": TEXTS,
+        "use": TEXTS,
+        "type": CONCEPT,
+        "_use": EXTENDED,
+        "period": st.fixed_dictionaries({}, optional={"end": TEXTS, "_end": EXTENDED}),
+    },
 )
 LIKELY = {
     "identifier": st.lists(IDENTIFIER, max_size=3),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,108 @@ def test_every_shipped_module_meets_its_examples(shipped: Modules, name: str) ->
     module = shipped.module(name)
     assert len(module.examples) >= 3
     assert examples.run(module) == ()
+
+
+MR = {"coding": [{"code": "MR"}]}
+ENDED = {"start": "2001-01-01", "end": "2019-01-01"}
+
+
+@pytest.fixture(scope="session")
+def of_one_system(tmp_path_factory: pytest.TempPathFactory) -> Modules:
+    """The shipped modules of a site that names the system of its patient identifiers."""
+    folder = tmp_path_factory.mktemp("site") / "mappings"
+    shutil.copytree(ROOT / "mappings", folder)
+    for name in ("orders-fhir.yaml", "tasks-fhir.yaml"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert 'mrn_system: ""' in text
+        (folder / name).write_text(text.replace('mrn_system: ""', "mrn_system: urn:mrn"), encoding="utf-8")
+    return Modules.load(folder, site={"timezone": "Europe/London"})
+
+
+def _whose(modules: Modules, *, with_task: bool, **more: Any) -> tuple[str, str]:
+    """The identifier and the name that the worklist shows of a patient; empty where a person must decide."""
+    patient = {
+        "resourceType": "Patient",
+        "id": "p",
+        "identifier": [{"value": "1"}],
+        "name": [{"family": "Roe"}],
+    }
+    order = {
+        "resourceType": "ServiceRequest", "id": "9", "status": "active", "intent": "order",
+        "contained": [{**patient, **more}], "subject": {"reference": "#p"},
+    }  # fmt: skip
+    task = {
+        "resourceType": "Task", "id": "5", "status": "requested", "intent": "order",
+        "focus": {"reference": "ServiceRequest/9"},
+    }  # fmt: skip
+    (request,) = modules.map_fhir(read_graph([order, task] if with_task else order)).requests
+    return request.text("PatientID"), request.text("PatientName")
+
+
+@pytest.mark.parametrize("with_task", [False, True], ids=["alone", "with a task"])
+@pytest.mark.parametrize(
+    ("identifiers", "number"),
+    [
+        ([{"type": MR, "value": "OLD", "period": ENDED}, {"type": MR, "value": "NEW"}], "NEW"),
+        ([{"type": MR, "value": "NEW", "period": {"start": "2019-01-01"}}], "NEW"),
+        ([{"value": "OLD", "period": ENDED}, {"value": "NEW"}], "NEW"),
+        ([{"use": "usual", "value": "OLD", "period": ENDED}, {"use": "usual", "value": "NEW"}], "NEW"),
+        ([{"type": MR, "use": "old", "value": "OLD"}, {"value": "NEW"}], "NEW"),
+        ([{"type": MR, "value": "OLD", "period": ENDED}, {"value": "INSURANCE"}], ""),
+        ([{"type": MR, "value": "OLD", "period": ENDED}, {"use": "usual", "value": "INSURANCE"}], ""),
+        ([{"value": "OLD", "period": ENDED}], ""),
+        ([{"type": MR, "system": "urn:a"}, {"value": "ONLY"}], "ONLY"),
+    ],
+)
+def test_an_identifier_that_has_ended_is_nobodys(
+    shipped: Modules, with_task: bool, identifiers: list[Any], number: str
+) -> None:
+    assert _whose(shipped, with_task=with_task, identifier=identifiers)[0] == number
+
+
+@pytest.mark.parametrize("with_task", [False, True], ids=["alone", "with a task"])
+@pytest.mark.parametrize(
+    ("identifiers", "number"),
+    [
+        ([{"system": "urn:mrn", "use": "old", "value": "OLD"}, {"system": "urn:mrn", "value": "NEW"}], "NEW"),
+        (
+            [{"system": "urn:mrn", "period": ENDED, "value": "OLD"}, {"system": "urn:mrn", "value": "NEW"}],
+            "NEW",
+        ),
+        ([{"system": "urn:mrn", "period": ENDED, "value": "OLD"}, {"type": MR, "value": "THEIRS"}], ""),
+        ([{"system": "urn:mrn", "use": "old", "value": "OLD"}, {"value": "THEIRS"}], ""),
+        ([{"system": "urn:other", "value": "ONLY"}], "ONLY"),
+    ],
+)
+def test_one_of_the_wanted_system_that_has_ended_gives_way_to_its_successor_alone(
+    of_one_system: Modules, with_task: bool, identifiers: list[Any], number: str
+) -> None:
+    assert _whose(of_one_system, with_task=with_task, identifier=identifiers)[0] == number
+
+
+@pytest.mark.parametrize("with_task", [False, True], ids=["alone", "with a task"])
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        (
+            [{"use": "official", "family": "Maiden", "period": ENDED}, {"use": "official", "family": "Roe"}],
+            "Roe",
+        ),
+        ([{"use": "usual", "family": "Maiden", "period": ENDED}, {"use": "usual", "family": "Roe"}], "Roe"),
+        (
+            [{"family": "Maiden", "period": ENDED}, {"family": "Roe", "period": {"start": "2019-01-01"}}],
+            "Roe",
+        ),
+        (
+            [{"use": "official", "family": "Maiden", "period": ENDED}, {"use": "maiden", "family": "Maiden"}],
+            "",
+        ),
+    ],
+)
+def test_a_name_that_has_ended_is_not_shown(
+    shipped: Modules, with_task: bool, names: list[Any], name: str
+) -> None:
+    assert _whose(shipped, with_task=with_task, name=names)[1] == name
 
 
 @pytest.mark.parametrize("case", HL7_CASES, ids=lambda case: f"{case.parent.name}/{case.stem}")
