@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -10,7 +10,7 @@ _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def read_exact(raw: bytes) -> Any:
     """The JSON tree with numbers that have a fraction as Decimal. Raises ValueError, RecursionError."""
-    return json.loads(raw, parse_float=Decimal)
+    return json.loads(raw, parse_float=_decimal)
 
 
 def encode_exact(tree: Any) -> bytes:
@@ -19,6 +19,14 @@ def encode_exact(tree: Any) -> bytes:
         return _write(tree).encode()
     except TypeError:  # a Decimal is in it
         return "".join(_parts(tree)).encode()
+
+
+def _decimal(digits: str) -> Decimal:
+    """Raises ValueError for an exponent beyond all bounds."""
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        raise ValueError("a number has an exponent beyond all bounds") from None
 
 
 def _parts(tree: Any) -> Iterator[str]:

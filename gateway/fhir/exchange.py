@@ -130,6 +130,6 @@ def _retry_after_s(answered: httpx.Headers) -> float | None:
     try:
         # Both are by the server's own clock.
         wait = parsedate_to_datetime(text) - parsedate_to_datetime(answered.get("date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(wait.total_seconds(), 0.0), LONGEST_RETRY_AFTER_S)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.fhir.exact import read_exact
+from gateway.fhir.exchange import Answer
 from gateway.fhir.imaging_study import KIND, identifier_of
 from gateway.fhir.parties import UID_SYSTEM
 from gateway.fhir.strategies import MOST_CONFLICTS
 from gateway.fhir.talk import Talk, if_match
 from gateway.fhir.verdict import CONFLICTS, judge_fhir
 from gateway.model.delivery import Delivery
-from gateway.model.errors import Unavailable
+from gateway.model.errors import Refused, Unavailable
 from gateway.store import outbox
 
 _KINDS = ("Task ", "ServiceRequest ")
@@ -63,9 +64,7 @@ def write(talk: Talk, delivery: Delivery) -> None:
     for _attempt in range(MOST_CONFLICTS):
         answer = talk.ask("GET", news.address)
         judge_fhir(answer)
-        current = read_exact(answer.body)
-        if not isinstance(current, dict) or current.get("resourceType") != news.kind:
-            raise Unavailable(f"answered {answer.status} without the {news.kind}")
+        current = _read(answer, news.kind)
         changed = _changed(current, news, output, talk.destination.release)
         if changed == current:
             return
@@ -77,16 +76,32 @@ def write(talk: Talk, delivery: Delivery) -> None:
     raise Unavailable(f"somebody else changed the {news.kind} at each try")
 
 
+def _read(answer: Answer, kind: str) -> dict[str, Any]:
+    """The resource that was asked for. Raises Unavailable when the answer holds none of the kind."""
+    try:
+        current = read_exact(answer.body)
+    except (ValueError, RecursionError):
+        current = None
+    if not isinstance(current, dict) or current.get("resourceType") != kind:
+        raise Unavailable(f"answered {answer.status} without the {kind}")
+    return current
+
+
 def _changed(
     current: dict[str, Any], news: _News, output: Mapping[str, Any] | None, release: str
 ) -> dict[str, Any]:
-    """The resource with the state told; as it is when it is not for us to change any more."""
+    """The resource with the state told; as it is when it is not for us to change any more.
+
+    Raises Refused when there is no place for the output.
+    """
     status = current.get("status")
     if news.kind != "Task":
         return {**current, "status": news.status} if status in _ALIVE else current
     if status not in _BEFORE[news.status]:
         return current
-    told = [one for one in current.get("output") or () if isinstance(one, dict)]
+    told = current.get("output") or []
+    if output is not None and not isinstance(told, list):
+        raise Refused("the output of the Task is no list")
     is_new = output is not None and not any(_study(one) == _study(output) for one in told)
     if status == news.status and not is_new:
         return current
@@ -122,8 +137,8 @@ def _output(talk: Talk, study_uid: str, delivery: Delivery) -> dict[str, Any]:
     return {"type": {"coding": [coding], "text": "Imaging study"}, "valueReference": reference}
 
 
-def _study(output: Mapping[str, Any]) -> object:
+def _study(output: object) -> object:
     """The identifier of the study in an output; it stays when the server's address comes to be known."""
-    reference = output.get("valueReference")
+    reference = output.get("valueReference") if isinstance(output, dict) else None
     identifier = reference.get("identifier") if isinstance(reference, dict) else None
     return identifier.get("value") if isinstance(identifier, dict) else None

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(minutes=2)
 FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 900.0
+_OUR_FAULT = "the gateway failed at sending it; its log says why"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,11 @@ def _send(delivery: Delivery, send: Callable[[Delivery], None]) -> _Outcome:
         )
     except Refused as error:
         return _Outcome(delivery=delivery, state=DeliveryState.DEAD, error=str(error))
+    except (
+        Exception
+    ):  # a thread begins here: one delivery that we fail at must not keep the others from their end
+        log.exception("delivery.failed", extra={"delivery": delivery.id, "destination": delivery.destination})
+        return _Outcome(delivery=delivery, state=DeliveryState.PENDING, error=_OUR_FAULT)
     return _Outcome(delivery=delivery, state=DeliveryState.DELIVERED)
 
 

@@ -153,6 +153,13 @@ def test_a_passing_trouble_is_worth_another_try(
         ({"Retry-After": "Mon, 23 Nov 2020 09:01:30 GMT", "Date": "Mon, 23 Nov 2026 09:00:00 GMT"}, 0.0),
         ({"Retry-After": "-5"}, None),
         ({"Retry-After": "soon"}, None),
+        (
+            {
+                "Retry-After": "Mon, 23 Nov 2026 09:01:30 +99999999999999",
+                "Date": "Mon, 23 Nov 2026 09:00:00 GMT",
+            },
+            None,
+        ),
         ({}, None),
     ],
 )

@@ -319,6 +319,27 @@ def test_something_else_in_its_place_is_tried_again(ehr: Any, tell: Callable[...
         tell("order.send")
 
 
+@pytest.mark.parametrize("body", [b"", b'{"resourceType":"Task","priority":1e99999999999999999999}'])
+def test_an_answer_that_cannot_be_read_is_tried_again(
+    ehr: Any, tell: Callable[..., None], body: bytes
+) -> None:
+    ehr.faults.append(Response(body, media_type="application/fhir+json"))
+    with pytest.raises(Unavailable, match="answered 200 without the Task"):
+        tell("order.send")
+
+
+@pytest.mark.parametrize("output", [5, {"type": {}}, "x"])
+def test_an_output_that_is_no_list_is_not_ours_to_change(
+    ehr: Any, tell: Callable[..., None], single: Study, output: object
+) -> None:
+    ehr.resources["Task/7"][-1]["output"] = output
+    tell("order.start")
+    assert (_task(ehr)["status"], _task(ehr)["output"]) == ("in-progress", output)
+    with pytest.raises(Refused, match="the output of the Task is no list"):
+        tell("study.complete", study=single)
+    assert (_task(ehr)["status"], _task(ehr)["output"]) == ("in-progress", output)
+
+
 ABORT = {**TASK, "id": "8", "code": {"coding": [{"code": "abort"}]}}
 
 

@@ -161,14 +161,27 @@ def test_several_are_on_their_way_at_once(ports: Ports) -> None:
     assert deliver_due(ports, meet, to="ehr", at_once=3) == 6
 
 
-def test_a_fault_of_ours_gives_the_work_back_when_the_lease_ends(ports: Ports, clock: Any) -> None:
-    owed = _owe(ports)
+def test_a_fault_of_ours_is_tried_again_later_and_keeps_no_other_from_its_end(
+    ports: Ports, clock: Any
+) -> None:
+    faulty = _status(ports)
+    healthy = [_status(ports, key) for key in ("order:2", "order:3")]
+    sent: list[DeliveryId] = []
 
-    def broken(_: Delivery) -> None:
-        raise ZeroDivisionError
+    def send(delivery: Delivery) -> None:
+        sent.append(delivery.id)
+        if delivery.id == faulty and sent.count(faulty) == 1:
+            raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        deliver_due(ports, broken)
-    assert _show(ports, owed).state is DeliveryState.SENDING
-    clock.advance(seconds=LEASE.total_seconds())
-    assert deliver_due(ports, lambda _: None) == 1
+    assert deliver_due(ports, send, at_once=3) == 3
+    assert [_show(ports, one).state for one in healthy] == [DeliveryState.DELIVERED] * 2
+    left = _show(ports, faulty)
+    assert (left.state, left.error) == (
+        DeliveryState.PENDING,
+        "the gateway failed at sending it; its log says why",
+    )
+    assert left.next_at > ports.clock()
+    clock.advance(seconds=10)
+    assert deliver_due(ports, send, at_once=3) == 1
+    assert _show(ports, faulty).state is DeliveryState.DELIVERED
+    assert sorted(sent) == [faulty, faulty, *healthy]
