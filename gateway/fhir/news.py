@@ -22,7 +22,7 @@ from gateway.flow.ports import Announce
 from gateway.model.delivery import Around, Change, Outgoing
 from gateway.model.ids import OrderId
 from gateway.model.lifecycle import State
-from gateway.model.order import Order
+from gateway.model.order import Order, standing
 from gateway.model.study import Study, StudyState
 
 _ENDED = frozenset({"order.cancel", "order.discontinue", "order.expire"})
@@ -77,9 +77,10 @@ def announcer(destinations: Iterable[Destination], zone: ZoneInfo) -> Announce:
 def outgoing(
     study: Study, orders: tuple[Order, ...], destinations: Iterable[Destination], zone: ZoneInfo
 ) -> tuple[Outgoing, ...]:
-    """The news of the study for each destination."""
+    """The news of the study for each destination. It rests on those of its orders that nobody took back."""
+    asked = standing(orders)
     found = (
-        _news(one, study.study_uid, study.order_id, _entries(study, orders, one, zone), study.id)
+        _news(one, study.study_uid, study.order_id, _entries(study, asked, one, zone), study.id)
         for one in destinations
     )
     return tuple(news for news in found if news is not None)
@@ -106,10 +107,11 @@ def _of_change(
 def _ordered(
     orders: tuple[Order, ...], destinations: Iterable[Destination], *, is_cancelled: bool
 ) -> Iterator[Outgoing]:
-    uid = orders[0].study_uid
+    asked = standing(orders)
+    uid = asked[0].study_uid
     for one in destinations:
-        resource = imaging_study.render_ordered(orders, one, is_cancelled=is_cancelled)
-        news = _news(one, uid, orders[0].id, [_study_entry(resource, uid)], 0)
+        resource = imaging_study.render_ordered(asked, one, is_cancelled=is_cancelled)
+        news = _news(one, uid, asked[0].id, [_study_entry(resource, uid)], 0)
         if news is not None:
             yield news
 

@@ -1,15 +1,17 @@
 """Which change is told to whom: the news that the outbox owes to the systems that speak HL7 v2."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from gateway.flow.ports import Announce
 from gateway.hl7.destination import Destination, Event
 from gateway.hl7.order_news import EVENTS, order_status
-from gateway.hl7.origin import Origin, read_origin
-from gateway.hl7.result_news import study_results
+from gateway.hl7.origin import read_origin
+from gateway.hl7.result_news import Asked, study_results
 from gateway.model.delivery import Change, Outgoing
+from gateway.model.lifecycle import State
 from gateway.model.message import Protocol
-from gateway.model.order import Order
+from gateway.model.order import Order, standing
 
 _RESULTS = "study.complete"
 
@@ -55,11 +57,12 @@ def _results(
 ) -> Iterator[Outgoing]:
     assert change.study is not None  # the action that is told as results always has one
     messages = change.messages()
-    linked = read_origin(change.order, messages, fallback)
     for one in wanting:
-        others = [read_origin(order, messages, fallback) for order in _others(change, one)]
-        origins = _distinct([linked, *others])
-        yield study_results(change, change.study, one, origins, control_id=new_control_id())
+        asked = standing((change.order, *_others(change, one)))
+        found = _distinct(
+            Asked(origin=read_origin(order, messages, fallback), state=order.state) for order in asked
+        )
+        yield study_results(change, change.study, one, found, control_id=new_control_id())
 
 
 def _others(change: Change, destination: Destination) -> list[Order]:
@@ -71,9 +74,12 @@ def _others(change: Change, destination: Destination) -> list[Order]:
     ]
 
 
-def _distinct(origins: list[Origin]) -> list[Origin]:
-    """Steps of one order are one to its sender: each pair of order numbers once."""
-    named: dict[tuple[str | None, ...], Origin] = {}
-    for one in origins:
-        named.setdefault((one.orc.get(2), one.orc.get(3), one.obr.get(18)), one)
+def _distinct(asked: Iterable[Asked]) -> list[Asked]:
+    """Steps of one order are one to its sender: each pair of order numbers once, done when one of them is."""
+    named: dict[tuple[str | None, ...], Asked] = {}
+    for one in asked:
+        number = one.origin.orc.get(2), one.origin.orc.get(3), one.origin.obr.get(18)
+        first = named.setdefault(number, one)
+        if one.state is State.COMPLETED:
+            named[number] = replace(first, state=State.COMPLETED)
     return list(named.values())

@@ -13,6 +13,7 @@ from gateway.hl7.order_news import study_uid
 from gateway.hl7.origin import Origin
 from gateway.hl7.outbound import header, instant, message, parts, patient, segment, text
 from gateway.model.delivery import Change, Outgoing
+from gateway.model.lifecycle import State
 from gateway.model.measurement import Code, Measurement
 from gateway.model.study import Study
 
@@ -21,8 +22,25 @@ IMAGE_COUNT = Code(value="00201208", scheme="99DCMTAG", meaning="Number of Study
 """The DICOM attribute that counts them; there is no code of DCM or LOINC for it."""
 
 _RESULTS = "RE"  # Source: HL7 table 0119: observations to be performed, or performed
-_COMPLETED = "CM"  # Source: HL7 table 0038
+_IN_PROCESS = "IP"
+_STATUSES = {
+    State.SCHEDULED: "SC",
+    State.SENT: "SC",
+    State.COMPLETED: "CM",
+    State.DISCONTINUED: "DC",
+    State.CANCELLED: "CA",
+}
+"""ORC-5; in any other state the order is in process. Source: HL7 table 0038."""
+
 _MOST_DIGITS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """An order that the study is for: as its sender wrote it, and where it stands."""
+
+    origin: Origin
+    state: State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +55,17 @@ def study_results(
     change: Change,
     study: Study,
     destination: Destination,
-    origins: Iterable[Origin],
+    asked: Iterable[Asked],
     *,
     control_id: str,
 ) -> Outgoing:
-    """The news of the study for the destination; `origins` are those of its orders, the one it is linked to first."""
+    """The news of the study for the destination; `asked` are its orders, the one it is linked to first."""
     return Outgoing(
         destination=destination.name,
         kind=KIND,
         key=f"order:{change.order.id}",
         order_id=change.order.id,
-        payload=message(_segments(change, study, destination, tuple(origins), control_id)),
+        payload=message(_segments(change, study, destination, tuple(asked), control_id)),
         in_turn=True,
     )
 
@@ -72,15 +90,19 @@ def results(measurements: Iterable[Measurement]) -> tuple[Result, ...]:
 
 
 def _segments(
-    change: Change, study: Study, destination: Destination, origins: tuple[Origin, ...], control_id: str
+    change: Change, study: Study, destination: Destination, asked: tuple[Asked, ...], control_id: str
 ) -> Iterator[str]:
     version = destination.version
     yield header(destination, KIND, "ORU_R01", control_id=control_id, at=change.at)
-    yield patient(change.order.patient, origins[0].patient_id, version)
-    for number, origin in enumerate(origins, start=1):
-        status = {1: _RESULTS, 5: _COMPLETED, 9: instant(change.at, destination)}
-        yield segment("ORC", version, origin.orc | status)
-        yield segment("OBR", version, {1: str(number)} | origin.obr | _report(change, study, destination))
+    yield patient(change.order.patient, asked[0].origin.patient_id, version)
+    for number, one in enumerate(asked, start=1):
+        status = {
+            1: _RESULTS,
+            5: _STATUSES.get(one.state, _IN_PROCESS),
+            9: instant(change.at, destination),
+        }
+        yield segment("ORC", version, one.origin.orc | status)
+        yield segment("OBR", version, {1: str(number)} | one.origin.obr | _report(change, study, destination))
         yield study_uid(study.study_uid, version)
         yield _image_count(study, destination)
         if number == 1:  # which of several orders a number belongs to, no report says

@@ -1,6 +1,6 @@
 """An order: what a mapping made of a message, and what the gateway keeps of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -197,6 +197,10 @@ class Order:
     version: int  # grows with every change; guards against two people acting at once
     told_at: datetime | None = None  # when the newest message that changed it was sent; None: not known
     encounter: str = ""  # "Encounter/3" in the sender's FHIR base; "" when it named none
-    appointment: str = (
-        ""  # "Appointment/7" in the sender's FHIR base, which the time is from; "" when from no such
-    )
+    appointment: str = ""  # "Appointment/7", which the time is from; "" when from no such
+
+
+def standing(orders: Iterable[Order]) -> tuple[Order, ...]:
+    """Those that nobody took back; every one when none stands."""
+    found = tuple(orders)
+    return tuple(order for order in found if order.state is not State.CANCELLED) or found

@@ -244,6 +244,18 @@ def test_what_is_not_wanted_is_not_told(measured: Study) -> None:
     assert [entry["resource"]["resourceType"] for entry in _tree(news)["entry"]] == ["ImagingStudy"]
 
 
+def test_a_study_rests_on_no_order_that_was_taken_back(whole: Study, order: Order) -> None:
+    gone = replace(order, accession="A2", service_request="ServiceRequest/10", state=State.CANCELLED)
+    (news,) = outgoing(whole, (gone, order), (EHR,), LONDON)
+    (registered,) = announcer((EHR,), LONDON)(_change(order, "order.send", Around(orders=(gone, order))))
+    for one in (news, registered):
+        (study,) = _resources(one, "ImagingStudy")
+        assert [asked["reference"] for asked in study["basedOn"]] == ["ServiceRequest/9"]
+        assert [name["value"] for name in study["identifier"][1:]] == ["A1"]
+    (alone,) = outgoing(whole, (gone,), (EHR,), LONDON)
+    assert _resources(alone, "ImagingStudy")[0]["basedOn"][0]["reference"] == "ServiceRequest/10"
+
+
 # The life of a study.
 
 

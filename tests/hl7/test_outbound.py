@@ -71,6 +71,9 @@ ORDER = Order(
 )  # fmt: skip
 
 
+DONE = replace(ORDER, state=State.COMPLETED)
+
+
 def measured(
     value: str,
     path: str = "1.3.1",
@@ -128,7 +131,7 @@ def told(
 
 
 def results_of(*found: Measurement, destination: Destination = RIS) -> Outgoing:
-    (one,) = told(destination, "study.complete", found=study(*found), orders=(ORDER,))
+    (one,) = told(destination, "study.complete", order=DONE, found=study(*found), orders=(DONE,))
     return one
 
 
@@ -318,6 +321,37 @@ def test_a_study_for_two_orders_names_both_and_the_numbers_once() -> None:
         "113014",
         "002012",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (State.COMPLETED, "CM"),
+        (State.DISCONTINUED, "DC"),
+        (State.SENT, "SC"),
+        (State.STARTED, "IP"),
+        (State.HELD, "IP"),
+    ],
+)
+def test_results_say_of_each_order_where_it_stands(state: State, status: str) -> None:
+    second = replace(ORDER, id=OrderId(13), placer="P2", filler="F2", accession="A2", state=state)
+    (out,) = told(action="study.complete", order=DONE, found=study(), orders=(DONE, second))
+    assert [(one.value(2), one.value(5)) for one in read(out).named("ORC")] == [("P1", "CM"), ("P2", status)]
+
+
+def test_results_name_no_order_that_was_taken_back_beside_one_that_stands() -> None:
+    gone = replace(ORDER, id=OrderId(13), placer="P2", filler="F2", accession="A2", state=State.CANCELLED)
+    (out,) = told(action="study.complete", order=DONE, found=study(), orders=(DONE, gone))
+    assert [(one.value(2), one.value(5)) for one in read(out).named("ORC")] == [("P1", "CM")]
+    (alone,) = told(action="study.complete", order=gone, found=study(), orders=(gone,))
+    assert [(one.value(2), one.value(5)) for one in read(alone).named("ORC")] == [("P2", "CA")]
+
+
+def test_steps_of_one_order_are_done_when_one_is() -> None:
+    other = replace(DONE, id=OrderId(13), step_id="S2")
+    given_up = replace(ORDER, state=State.DISCONTINUED)
+    (out,) = told(action="study.complete", order=given_up, found=study(), orders=(given_up, other))
+    assert [one.value(5) for one in read(out).named("ORC")] == ["CM"]
 
 
 def test_hostile_text_stays_inside_its_field() -> None:
