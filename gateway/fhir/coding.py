@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.fhir.anatomy import SIDES, body_part
 from gateway.fhir.primitives import Json, clean, token, without_empty
-from gateway.imaging.snomed import concept_of
+from gateway.imaging.snomed import normal
 from gateway.model.measurement import Code
 
 DCM: Final = "http://dicom.nema.org/resources/ontology/DCM"
@@ -34,15 +34,6 @@ SYSTEMS: Final = {
     "NDC": "http://hl7.org/fhir/sid/ndc",
 }
 """FHIR's system by designator. A designator that is not here never becomes a system: its concepts are texts."""
-
-_SNOMED_RT: Final = frozenset({"SRT", "SNM3", "99SDM"})
-
-
-def normal(code: Code) -> Code:
-    """The code with SNOMED RT's older codes as SNOMED CT's, where there is one."""
-    if code.scheme in _SNOMED_RT and (concept := concept_of(code.value)):
-        return Code(value=concept, scheme="SCT", meaning=code.meaning)
-    return code
 
 
 def coding(code: Code) -> Json:

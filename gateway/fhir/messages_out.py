@@ -9,8 +9,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 from gateway.fhir.entries import Entry, read_entries, study_of
 from gateway.fhir.exact import encode_exact
+from gateway.fhir.observations import FETUS
 from gateway.fhir.talk import Talk
 from gateway.fhir.verdict import judge, judge_fhir
+from gateway.imaging.selection import DERIVATION, PART, SIDE
 from gateway.model.delivery import Delivery
 from gateway.model.errors import Refused, Unavailable
 
@@ -151,7 +153,7 @@ def _measurements(entries: tuple[Entry, ...]) -> Iterator[dict[str, Any]]:
     for entry in entries:
         quantity = entry.resource.get("valueQuantity")
         if entry.kind == "Observation" and isinstance(quantity, dict):
-            code = _code(entry.resource.get("code"))
+            code, told = _code(entry.resource.get("code")), _components(entry.resource)
             yield _known(
                 {
                     "code": code.get("code"),
@@ -159,8 +161,31 @@ def _measurements(entries: tuple[Entry, ...]) -> Iterator[dict[str, Any]]:
                     "name": code.get("display") or entry.resource["code"].get("text"),
                     "value": quantity.get("value"),
                     "unit": quantity.get("code") or quantity.get("unit"),
+                    "subject": told.get(FETUS),
+                    "site": _words(entry.resource.get("bodySite")),
+                    "side": told.get(SIDE),
+                    "part": told.get(PART),
+                    "derivation": told.get(DERIVATION),
+                    "status": entry.resource.get("status"),
                 }
             )
+
+
+def _components(observation: Mapping[str, Any]) -> dict[str, str]:
+    """What the parts of an Observation say, by their codes."""
+    return {
+        str(_code(one.get("code")).get("code")): one.get("valueString")
+        or _words(one.get("valueCodeableConcept"))
+        for one in _many(observation, "component")
+    }
+
+
+def _words(concept: object) -> str:
+    """A CodeableConcept for people; "" for none."""
+    if not isinstance(concept, dict):
+        return ""
+    coded = _code(concept)
+    return str(concept.get("text") or coded.get("display") or coded.get("code") or "")
 
 
 def _code(concept: object) -> dict[str, Any]:

@@ -6,17 +6,31 @@ PS3.16 TID 300, 1008, 5000, 5200. Nothing is worked out here: a number leaves wi
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from gateway.fhir import parties
-from gateway.fhir.coding import LOINC, UCUM, concept, normal
+from gateway.fhir.coding import LOINC, UCUM, concept
 from gateway.fhir.destination import Destination
 from gateway.fhir.imaging_study import started
 from gateway.fhir.parties import UID_SYSTEM
 from gateway.fhir.primitives import Json, clean, decimal, instant, local_instant, token, without_empty
+from gateway.imaging import selection
+from gateway.imaging.selection import (
+    DERIVATION,
+    METHOD,
+    PART,
+    SELECTION,
+    SIDE,
+    SITE,
+    is_final,
+    replaced_reports,
+    report_of,
+    said_of,
+)
+from gateway.imaging.snomed import normal
 from gateway.model.ids import is_uid
-from gateway.model.measurement import Circumstances, Code, Measurement, Report
+from gateway.model.measurement import Circumstances, Measurement, Report
 from gateway.model.order import Order
 from gateway.model.study import Study
 from gateway.model.zones import read_offset
@@ -30,12 +44,11 @@ MOST = 1000
 
 _CATEGORIES = "http://terminology.hl7.org/CodeSystem/observation-category"
 _REASONS = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
-_FETUS: Json = {"coding": [{"system": LOINC, "code": "11951-1", "display": "Fetus ID"}]}
+FETUS: Final = "11951-1"
+"""Of LOINC: the component that says which fetus was measured."""
 
-_SITE, _SIDE, _PART, _METHOD = "363698007", "272741003", "106233006", "370129005"  # SNOMED CT
-_DERIVATION, _SELECTION = "121401", "121404"  # DCM
-_CHOSEN = frozenset({"121410", "121411", "121412"})  # DCM, CID 224
-_MEAN = "373098007"  # SNOMED CT, CID 3627
+_FETUS: Json = {"coding": [{"system": LOINC, "code": FETUS, "display": "Fetus ID"}]}
+
 _ABSENT = {
     "114000": "not-a-number",
     "114001": "negative-infinity",
@@ -55,36 +68,23 @@ class Observed:
 
 
 def chosen(measurements: Iterable[Measurement]) -> tuple[Observed, ...]:
-    """The measurements to tell, in their order, each under an identifier of its own, at most `MOST`.
-
-    Left out are those without name or value, those of reports that another one replaces, and of several of one
-    thing all but the one that was chosen, or else their mean. Source: DICOM PS3.16 TID 300, CID 224, CID 3627.
-    """
-    found = tuple(measurements)
-    replaced = {uid for one in found for uid in _report(one).replaces}
-    usable = [one for one in found if _is_usable(one) and _report(one).sop_uid not in replaced]
-    groups: dict[object, list[Measurement]] = {}
-    for one in usable:
-        groups.setdefault(_thing(one), []).append(one)
-    kept = {id(one) for group in groups.values() for one in _selected(group)}
+    """The measurements to tell, in their order, each under an identifier of its own, at most `MOST`."""
     taken: dict[tuple[str, str], Observed] = {}
-    for one in usable:
-        if id(one) in kept:
-            own = _own_uid(one)
-            identifier = own if own is not None and own not in taken else _place(one)
-            taken.setdefault(identifier, Observed(identifier=identifier, measurement=one))
+    for one in selection.chosen(measurements, _is_usable):
+        own = _own_uid(one)
+        identifier = own if own is not None and own not in taken else _place(one)
+        taken.setdefault(identifier, Observed(identifier=identifier, measurement=one))
     return tuple(taken.values())[:MOST]
 
 
 def replaced(measurements: Iterable[Measurement]) -> tuple[Observed, ...]:
     """What was told of reports that another one has replaced since, unless it is told anew as the same thing."""
     found = tuple(measurements)
-    gone = dict.fromkeys(uid for one in found for uid in _report(one).replaces)
     still = {one.identifier for one in chosen(found)}
     before = {
         told.identifier: told
-        for uid in gone
-        for told in chosen(one for one in found if _report(one).sop_uid == uid)
+        for uid in replaced_reports(found)
+        for told in chosen(one for one in found if report_of(one).sop_uid == uid)
     }
     return tuple(told for identifier, told in before.items() if identifier not in still)[:MOST]
 
@@ -109,16 +109,16 @@ def render_observation(
         "identifier": [_identifier(observed)],
         "basedOn": parties.based_on(study, orders, destination.knows),
         "partOf": [whole],
-        "status": _status(_report(one)),
+        "status": _status(one),
         "category": [{"coding": [{"system": _CATEGORIES, "code": "imaging", "display": "Imaging"}]}],
         "code": concept(one.name),
         "subject": parties.subject(study, orders, destination.knows),
         "encounter": parties.encounter(orders, destination.knows),
         "effectiveDateTime": started(study, own),
-        "issued": _issued(_report(one), zone),
+        "issued": _issued(report_of(one), zone),
         **_value(one),
         "bodySite": _body_site(said),
-        "method": next((concept(value) for value in _said(said, _METHOD)), {}),
+        "method": next((concept(value) for value in said_of(said, METHOD)), {}),
         "derivedFrom": [whole],
         "component": _components(one),
     }
@@ -127,7 +127,7 @@ def render_observation(
 
 def status_of(told: Iterable[Observed]) -> str:
     """The status of all together: final when every report was verified, else preliminary."""
-    found = {_status(_report(one.measurement)) for one in told}
+    found = {_status(one.measurement) for one in told}
     return "preliminary" if "preliminary" in found else "final"
 
 
@@ -146,37 +146,13 @@ def _is_usable(one: Measurement) -> bool:
     return is_named and (decimal(one.value) is not None or one.circumstances.qualifier is not None)
 
 
-def _selected(group: list[Measurement]) -> list[Measurement]:
-    """Of several measurements of one thing, those that stand for it."""
-    picked = [one for one in group if any(v.value in _CHOSEN for v in _said(one.circumstances, _SELECTION))]
-    means = [
-        one for one in group if any(normal(v).value == _MEAN for v in _said(one.circumstances, _DERIVATION))
-    ]
-    return picked or means or group
-
-
-def _thing(one: Measurement) -> object:
-    """What is measured: the same for the numbers of which one may stand for all."""
-    said = one.circumstances
-    where = tuple(
-        (name, normal(value).value) for name in (_SITE, _SIDE, _PART, _METHOD) for value in _said(said, name)
-    )
-    name = normal(one.name)
-    return (_report(one).sop_uid, said.subject, name.value, name.scheme, name.meaning, one.context, where)
-
-
-def _said(said: Circumstances, code: str) -> list[Code]:
-    """The values of the modifiers of that name."""
-    return [value for name, value in said.modifiers if normal(name).value == code]
-
-
 def _own_uid(one: Measurement) -> tuple[str, str] | None:
     uid = one.circumstances.observation_uid
     return (UID_SYSTEM, f"urn:oid:{uid}") if is_uid(uid) and "." in uid else None
 
 
 def _place(one: Measurement) -> tuple[str, str]:
-    return ITEM_SYSTEM, f"{_report(one).sop_uid}/{one.path}"
+    return ITEM_SYSTEM, f"{report_of(one).sop_uid}/{one.path}"
 
 
 def _identifier(observed: Observed) -> Json:
@@ -184,16 +160,11 @@ def _identifier(observed: Observed) -> Json:
     return {"use": "official", "system": system, "value": value}
 
 
-def _report(one: Measurement) -> Report:
-    unread = Report(sop_uid="", is_complete=False, is_verified=False, is_preliminary=True)
-    return one.circumstances.report or unread
-
-
-def _status(report: Report) -> str:
+def _status(one: Measurement) -> str:
     """Source: HL7 dicom-sr, status: a report nobody answers for is preliminary."""
-    if not report.is_verified or not report.is_complete or report.is_preliminary:
+    if not is_final(one):
         return "preliminary"
-    return "amended" if report.replaces else "final"
+    return "amended" if report_of(one).replaces else "final"
 
 
 def _issued(report: Report, zone: ZoneInfo) -> str:
@@ -218,10 +189,10 @@ def _value(one: Measurement) -> Json:
 
 def _body_site(said: Circumstances) -> Json:
     """Where it was measured. With a side or a part it is told in words: the code alone would mean all of it."""
-    sites = _said(said, _SITE)
+    sites = said_of(said, SITE)
     if not sites:
         return {}
-    further = [clean(value.meaning) for name in (_SIDE, _PART) for value in _said(said, name)]
+    further = [clean(value.meaning) for name in (SIDE, PART) for value in said_of(said, name)]
     if not any(further):
         return concept(sites[0])
     return {"text": ", ".join(filter(None, (clean(sites[0].meaning), *further)))}
@@ -236,8 +207,8 @@ def _components(one: Measurement) -> list[Json]:
     found: list[Json] = []
     if clean(said.subject):
         found.append({"code": _FETUS, "valueString": clean(said.subject)})
-    has_side = bool(_said(said, _SIDE) or _said(said, _PART))
-    wanted = (*((_SITE,) if has_side else ()), _SIDE, _PART, _DERIVATION, _SELECTION)
+    has_side = bool(said_of(said, SIDE) or said_of(said, PART))
+    wanted = (*((SITE,) if has_side else ()), SIDE, PART, DERIVATION, SELECTION)
     for name, value in said.modifiers:
         if normal(name).value in wanted and concept(value):
             found.append({"code": concept(name), "valueCodeableConcept": concept(value)})

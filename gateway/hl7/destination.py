@@ -55,7 +55,7 @@ class Destination:
     events: frozenset[Event] = field(default_factory=frozenset)
     order_message: str = "ORM^O01"  # or OMG^O19
     study_uid: StudyUid = StudyUid.AUTO
-    result_status: str = "F"  # OBX-11 of measurements: F or P
+    result_status: str = "F"  # OBX-11 of measurements of verified reports: F or P; of others it is P
     echo: bool = False  # whether it hears of changes that messages of its own `sources` asked for
     ack_timeout: timedelta = timedelta(seconds=30)
     max_errors: int = 5  # an AE is tried again until it was answered this often

@@ -1,7 +1,7 @@
 """A complete study told as ORU^R01: its UID, how many images it has, and what the machine measured.
 
-Source: HL7 v2.5.1 7.3.1 (ORU), 7.4.1 (OBR), 7.4.2 (OBX). Nothing is worked out here: a number leaves as the structured
-report has it.
+Source: HL7 v2.5.1 7.3.1 (ORU), 7.4.1 (OBR), 7.4.2 (OBX); HL7 dicom-sr, status. Nothing is worked out here: a number
+leaves as the structured report has it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,6 +12,7 @@ from gateway.hl7.destination import Destination
 from gateway.hl7.order_news import study_uid
 from gateway.hl7.origin import Origin
 from gateway.hl7.outbound import header, instant, message, parts, patient, segment, text
+from gateway.imaging.selection import chosen, is_final, place_of, report_of
 from gateway.model.delivery import Change, Outgoing
 from gateway.model.lifecycle import State
 from gateway.model.measurement import Code, Measurement
@@ -21,6 +22,7 @@ KIND = "ORU^R01"
 IMAGE_COUNT = Code(value="00201208", scheme="99DCMTAG", meaning="Number of Study Related Instances")
 """The DICOM attribute that counts them; there is no code of DCM or LOINC for it."""
 
+_PRELIMINARY = "P"  # Source: HL7 tables 0085 and 0123
 _RESULTS = "RE"  # Source: HL7 table 0119: observations to be performed, or performed
 _IN_PROCESS = "IP"
 _STATUSES = {
@@ -71,28 +73,31 @@ def study_results(
 
 
 def results(measurements: Iterable[Measurement]) -> tuple[Result, ...]:
-    """The measurements that have a name and a value, each with a sub-id "group.number".
+    """The measurements to tell, as FHIR servers are told them, each with a sub-id "group.number".
 
-    The group counts the report's sections as they come (a fetus, a kidney, a side); the number counts within it what
-    was measured more than once. Source: HL7 v2.5.1 7.4.2.4.
+    The group counts the sections of reports as they come (a fetus, a kidney, a side); the number counts within it
+    what was measured more than once. Source: HL7 v2.5.1 7.4.2.4.
     """
-    groups: dict[tuple[str, tuple[str, ...]], int] = {}
+    groups: dict[object, int] = {}
     counts: dict[tuple[int, Code], int] = {}
     found = []
-    for one in measurements:
-        if not one.value or not (one.name.value or one.name.meaning):
-            continue
-        section = one.path.rpartition(".")[0], one.context
+    for one in chosen(measurements, _is_usable):
+        about = report_of(one).sop_uid, one.circumstances.subject, place_of(one)
+        section = one.path.rpartition(".")[0], one.context, about
         group = groups.setdefault(section, len(groups) + 1)
         counts[group, one.name] = number = counts.get((group, one.name), 0) + 1
         found.append(Result(measurement=one, sub_id=f"{group}.{number}"))
     return tuple(found)
 
 
+def _is_usable(one: Measurement) -> bool:
+    return bool(one.value and (one.name.value or one.name.meaning))
+
+
 def _segments(
     change: Change, study: Study, destination: Destination, asked: tuple[Asked, ...], control_id: str
 ) -> Iterator[str]:
-    version = destination.version
+    version, found = destination.version, results(study.measurements)
     yield header(destination, KIND, "ORU_R01", control_id=control_id, at=change.at)
     yield patient(change.order.patient, asked[0].origin.patient_id, version)
     for number, one in enumerate(asked, start=1):
@@ -102,19 +107,24 @@ def _segments(
             9: instant(change.at, destination),
         }
         yield segment("ORC", version, one.origin.orc | status)
-        yield segment("OBR", version, {1: str(number)} | one.origin.obr | _report(change, study, destination))
+        yield segment(
+            "OBR", version, {1: str(number)} | one.origin.obr | _report(change, study, destination, found)
+        )
         yield study_uid(study.study_uid, version)
         yield _image_count(study, destination)
         if number == 1:  # which of several orders a number belongs to, no report says
-            yield from _measured(study, destination)
+            yield from _measured(found, destination)
 
 
-def _report(change: Change, study: Study, destination: Destination) -> dict[int, str]:
-    """When the images were made (OBR-7), when this was said (OBR-22), and how sure it is (OBR-25)."""
+def _report(
+    change: Change, study: Study, destination: Destination, found: tuple[Result, ...]
+) -> dict[int, str]:
+    """When the images were made (OBR-7), when this was said (OBR-22), and how sure all of it is (OBR-25)."""
+    is_sure = all(is_final(one.measurement) for one in found)
     return {
         7: instant(study.started or study.first_at, destination),
         22: instant(change.at, destination),
-        25: destination.result_status,
+        25: destination.result_status if is_sure else _PRELIMINARY,
     }
 
 
@@ -123,15 +133,31 @@ def _image_count(study: Study, destination: Destination) -> str:
     return segment("OBX", destination.version, fields)
 
 
-def _measured(study: Study, destination: Destination) -> Iterator[str]:
-    for number, result in enumerate(results(study.measurements), start=3):
+def _measured(found: tuple[Result, ...], destination: Destination) -> Iterator[str]:
+    for number, result in enumerate(found, start=3):
         one = result.measurement
         value, kind = _number(one.value)
+        status = destination.result_status if is_final(one) else _PRELIMINARY
         fields = {1: str(number), 2: kind, 3: _coded(one.name), 4: result.sub_id, 5: text(value)}
-        fields |= {6: _coded(one.unit) if one.unit else "", 11: destination.result_status}
+        fields |= {6: _coded(one.unit) if one.unit else "", 11: status}
         yield segment("OBX", destination.version, fields)
-        if one.context:
-            yield segment("NTE", destination.version, {1: "1", 3: text(" > ".join(one.context))})
+        if note := _note(one):
+            yield segment("NTE", destination.version, {1: "1", 3: text(note)})
+
+
+def _note(one: Measurement) -> str:
+    """What tells the number from others of its name: where in its report it stands, of which fetus it is, and more.
+
+    "OB-GYN Ultrasound Procedure Report > Fetal Biometry; Fetus ID: A; Derivation: Mean".
+    """
+    said = one.circumstances
+    fetus = [f"Fetus ID: {said.subject}"] if said.subject else []
+    further = [f"{_word(name)}: {_word(value)}" for name, value in said.modifiers]
+    return "; ".join(filter(None, (" > ".join(one.context), *fetus, *further)))
+
+
+def _word(code: Code) -> str:
+    return code.meaning or code.value
 
 
 def _coded(code: Code) -> str:

@@ -2,6 +2,18 @@
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Final
+
+from gateway.model.measurement import Code
+
+_SNOMED_RT: Final = frozenset({"SRT", "SNM3", "99SDM"})
+
+
+def normal(code: Code) -> Code:
+    """The code with SNOMED RT's older codes as SNOMED CT's, where there is one."""
+    if code.scheme in _SNOMED_RT and (concept := concept_of(code.value)):
+        return Code(value=concept, scheme="SCT", meaning=code.meaning)
+    return code
 
 
 def concept_of(code: str) -> str:

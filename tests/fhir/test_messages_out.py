@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from starlette.responses import JSONResponse, Response
@@ -12,9 +13,12 @@ from gateway.fhir.client import Client
 from gateway.fhir.destination import Destination, Write
 from gateway.fhir.entries import read_entries
 from gateway.fhir.exact import encode_exact
-from gateway.fhir.messages_out import render_message
+from gateway.fhir.messages_out import render_message, render_webhook
+from gateway.fhir.news import outgoing
 from gateway.model.delivery import Delivery
 from gateway.model.errors import Refused, Unavailable
+from gateway.model.measurement import Circumstances, Code, Measurement, Report
+from gateway.model.study import Study
 
 Connect = Callable[..., Client]
 Make = Callable[..., Delivery]
@@ -100,6 +104,7 @@ def test_a_webhook_is_told_in_plain_json(ehr: Any, connect: Connect, whole: Make
                 "name": "Biparietal",
                 "value": 52.1,
                 "unit": "mm",
+                "status": "preliminary",
             }
         ],
         "addresses": ["https://gw.example/dicom-web"],
@@ -122,6 +127,41 @@ def test_a_webhook_says_who_is_meant(ehr: Any, connect: Connect, whole: Make, ho
     assert told["patient"] == {"id": "MRN1", "system": "GENHOSP"}
     assert told["orders"] == [{"reference": "ServiceRequest/9", "id": "A1"}]
     assert told["modalities"] == ["CT"]
+
+
+def test_a_webhook_tells_twins_and_sides_apart(whole: Make, hook: Destination, single: Study) -> None:
+    def code(value: str, meaning: str, scheme: str = "SCT") -> Code:
+        return Code(value=value, scheme=scheme, meaning=meaning)
+
+    report = Report(sop_uid="1.2.3", is_complete=True, is_verified=True, is_preliminary=False)
+    site = code("363698007", "Finding Site"), code("64033007", "Kidney")
+    side = code("272741003", "Laterality"), code("7771000", "Left")
+    mean = code("121401", "Derivation", "DCM"), code("373098007", "Mean")
+    numbers = tuple(
+        Measurement(
+            name=code("11820-8", "Length", "LN"),
+            value=value,
+            unit=None,
+            context=(),
+            path=path,
+            circumstances=Circumstances(subject=subject, modifiers=modifiers, report=report),
+        )
+        for value, path, subject, modifiers in (
+            ("52", "1.1", "A", ()),
+            ("49", "1.2", "B", ()),
+            ("101", "1.3", "", (site, side, mean)),
+            ("99", "1.4", "", (site,)),
+        )
+    )
+    (news,) = outgoing(replace(single, measurements=numbers), (), (hook,), ZoneInfo("Europe/London"))
+    told = render_webhook(replace(whole(), key=news.key, payload=news.payload))["measurements"]
+    common = {"code": "11820-8", "system": "http://loinc.org", "name": "Length", "status": "final"}
+    assert told == [
+        {**common, "value": 52, "subject": "A"},
+        {**common, "value": 49, "subject": "B"},
+        {**common, "value": 101, "site": "Kidney, Left", "side": "Left", "derivation": "Mean"},
+        {**common, "value": 99, "site": "Kidney"},
+    ]
 
 
 def test_what_a_webhook_is_told_is_signed_and_numbered(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,7 +28,7 @@ from gateway.model.ids import (
     Uid,
 )
 from gateway.model.lifecycle import State
-from gateway.model.measurement import Code, Measurement
+from gateway.model.measurement import Circumstances, Code, Measurement, Report
 from gateway.model.message import Keys, MessageState, Protocol
 from gateway.model.message import Message as Kept
 from gateway.model.order import ModuleRef, Order
@@ -71,6 +72,7 @@ ORDER = Order(
 )  # fmt: skip
 
 
+VERIFIED = Report(sop_uid="1.2.3", is_complete=True, is_verified=True, is_preliminary=False)
 DONE = replace(ORDER, state=State.COMPLETED)
 
 
@@ -80,8 +82,12 @@ def measured(
     name: Code = LENGTH,
     unit: Code | None = MM,
     context: tuple[str, ...] = (),
+    **said: Any,
 ) -> Measurement:
-    return Measurement(name=name, value=value, unit=unit, context=context, path=path)
+    circumstances = Circumstances(**{"report": VERIFIED, **said})
+    return Measurement(
+        name=name, value=value, unit=unit, context=context, path=path, circumstances=circumstances
+    )
 
 
 def study(*found: Measurement) -> Study:
@@ -284,6 +290,62 @@ def test_results_can_be_preliminary() -> None:
     message = read(results_of(measured("1"), destination=replace(RIS, result_status="P")))
     assert [one.raw(25) for one in message.named("OBR")] == ["P"]
     assert [one.raw(11) for one in message.named("OBX")] == ["O", "F", "P"]
+
+
+@pytest.mark.parametrize(
+    ("report", "status"),
+    [
+        (VERIFIED, "F"),
+        (replace(VERIFIED, is_verified=False), "P"),
+        (replace(VERIFIED, is_complete=False), "P"),
+        (replace(VERIFIED, is_preliminary=True), "P"),
+        (None, "P"),
+    ],
+)
+def test_a_number_is_final_only_when_somebody_answers_for_it(report: Report | None, status: str) -> None:
+    message = read(results_of(measured("1"), measured("2", "1.3.2", report=report)))
+    assert [one.raw(11) for one in message.named("OBX")][2:] == ["F", status]
+    assert [one.raw(25) for one in message.named("OBR")] == [status]
+    never = read(results_of(measured("1", report=report), destination=replace(RIS, result_status="P")))
+    assert [one.raw(11) for one in never.named("OBX")][2:] == ["P"]
+
+
+def test_the_number_of_a_replaced_report_is_not_told() -> None:
+    newer = replace(VERIFIED, sop_uid="1.2.4", replaces=("1.2.3",))
+    message = read(results_of(measured("52.1"), measured("25.1", report=newer)))
+    assert [one.raw(5) for one in message.named("OBX")][2:] == ["25.1"]
+
+
+def test_of_several_numbers_of_one_thing_the_mean_is_told() -> None:
+    mean = (
+        Code(value="121401", scheme="DCM", meaning="Derivation"),
+        Code(value="R-00317", scheme="SRT", meaning="Mean"),
+    )
+    told = results((measured("10"), measured("12", "1.3.2"), measured("11", "1.3.3", modifiers=(mean,))))
+    assert [one.measurement.value for one in told] == ["11"]
+
+
+def test_twins_and_sides_are_told_apart() -> None:
+    side = Code(value="272741003", scheme="SCT", meaning="Laterality")
+    left, right = (
+        (side, Code(value=value, scheme="SCT", meaning=meaning))
+        for value, meaning in (("7771000", "Left"), ("24028007", "Right"))
+    )
+    message = read(
+        results_of(
+            measured("52", context=("OB", "Biometry"), subject="A"),
+            measured("49", context=("OB", "Biometry"), subject="B"),
+            measured("101", modifiers=(left,)),
+            measured("99", modifiers=(right,)),
+        )
+    )
+    assert [one.value(3) for one in message.named("NTE")] == [
+        "OB > Biometry; Fetus ID: A",
+        "OB > Biometry; Fetus ID: B",
+        "Laterality: Left",
+        "Laterality: Right",
+    ]
+    assert [one.raw(4) for one in message.named("OBX")][2:] == ["1.1", "2.1", "3.1", "4.1"]
 
 
 def test_no_two_numbers_collide() -> None:
