@@ -50,7 +50,10 @@ def identified(attributes: Attributes, patient: Patient) -> Attributes:
 
 
 def move(tx: Tx, order: Order, to: patients.Known, at: datetime) -> Order:
-    """The order, now that patient's. Its images stay as they are."""
+    """The order, now that patient's. Its images stay as they are.
+
+    The address on the EHR is that of the person who was given up: another one is known by his identifier alone.
+    """
     return orders.save(
         tx,
         replace(
@@ -58,6 +61,7 @@ def move(tx: Tx, order: Order, to: patients.Known, at: datetime) -> Order:
             patient_row=to.row,
             patient=to.patient,
             attributes=identified(order.attributes, to.patient),
+            subject=order.subject if to.row == order.patient_row else "",
             updated_at=at,
         ),
     )

@@ -428,3 +428,18 @@ def test_a_cancelled_order_moves_too(feed: "Feed", ports: Ports, order_factory: 
     _merge(feed, "A", "B")
     with ports.database.read() as tx:
         assert orders.show(tx, order.id).patient.patient_id == "B"
+
+
+def test_the_address_of_who_was_given_up_is_not_the_survivors(
+    feed: "Feed", ports: Ports, order_factory: Make
+) -> None:
+    order_factory(patient_id="A", subject="Patient/7")
+    order_factory(patient_id="B", subject="Patient/8")
+    _merge(feed, "A", "B", name="SMITH^JANE")
+    found = [(order.patient.patient_id, order.patient.name, order.subject) for order in feed.orders()]
+    assert found == [("B", "SMITH^JANE", ""), ("B", "SMITH^JANE", "Patient/8")]
+    _undo(ports)
+    assert [(order.patient.patient_id, order.subject) for order in feed.orders()] == [
+        ("A", ""),
+        ("B", "Patient/8"),
+    ]
