@@ -1,7 +1,7 @@
 """What the sender wrote of an order: its own numbers and codes, so that it knows them again."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.hl7 import charset
 from gateway.hl7.outbound import copied, parts, text
@@ -10,6 +10,7 @@ from gateway.model.errors import Malformed
 from gateway.model.message import Message as Kept
 from gateway.model.message import Protocol
 from gateway.model.order import Order, Value
+from gateway.model.patient import Patient
 
 _ORC = (2, 3, 4, 12)
 _OBR = (2, 3, 4, 16, 18, 19, 20, 21, 24, 44)
@@ -32,14 +33,15 @@ def read_origin(order: Order, messages: Iterable[Kept], fallback: str = "cp1252"
     `messages` come newest first. What none of them says is made of what is known of the order, so an order that came
     by FHIR is told with its numbers, too.
     """
-    found = Origin()
-    for read in _readable(messages, fallback):
-        found = Origin(
+    readable = tuple(_readable(messages, fallback))
+    found = Origin(patient_id=_identifier(readable, order.patient))
+    for read in readable:
+        found = replace(
+            found,
             orc=_taken(read, order, "ORC", _ORC) | found.orc,
             obr=_taken(read, order, "OBR", _OBR) | found.obr,
-            patient_id=found.patient_id or _identifier(read, order.patient.patient_id),
         )
-    return Origin(orc=_known_orc(order) | found.orc, obr=_full(order, found), patient_id=found.patient_id)
+    return replace(found, orc=_known_orc(order) | found.orc, obr=_full(order, found))
 
 
 def _readable(messages: Iterable[Kept], fallback: str) -> Iterator[Message]:
@@ -88,12 +90,31 @@ def _numbers(group: tuple[Segment, ...]) -> set[str]:
     }
 
 
-def _identifier(read: Message, patient_id: str) -> str:
-    for one in read.named("PID"):
+def _identifier(messages: Iterable[Message], patient: Patient) -> str:
+    """The repetition of PID-3 that is the patient's own, newest message first: with his number, of his issuer.
+
+    Where no message has one, the only one with his number; "" when there are several, for two authorities may give
+    the same number to two people. Source: HL7 v2.5.1 2.A.14.4, CX.4.
+    """
+    found = [matching for read in messages if (matching := _matching(read, patient.patient_id))]
+    for written, issuers in (one for matching in found for one in matching.items()):
+        if patient.issuer in issuers:
+            return written
+    return next(iter(found[0])) if found and len(found[0]) == 1 else ""
+
+
+def _matching(read: Message, patient_id: str) -> dict[str, tuple[str, ...]]:
+    """The repetitions of PID-3 with that number, and the names of their authorities.
+
+    An authority has a name, a universal id or both; "" stands for one that has neither.
+    """
+    found = {}
+    for one in read.named("PID") if patient_id else ():
         for number, written in enumerate(copied(one, 3).split("~"), start=1):
-            if patient_id and one.value(3, repetition=number) == patient_id:
-                return written
-    return ""
+            if one.value(3, repetition=number) == patient_id:
+                names = (one.value(3, 4, part, repetition=number) for part in (1, 2))
+                found[written] = tuple(filter(None, names)) or ("",)
+    return found
 
 
 def _known_orc(order: Order) -> dict[int, str]:

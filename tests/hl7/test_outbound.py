@@ -216,6 +216,35 @@ def test_the_sender_knows_its_order_again() -> None:
     assert [pid.value(5, n) for n in range(1, 6)] == ["Doe", "Jane", "Q", "Jr", "Dr"]
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("MRN1^^^OTHERCLINIC^PI~MRN1^^^GENHOSP^MR", "MRN1^^^GENHOSP^MR"),
+        ("MRN1^^^OTHERCLINIC^PI~MRN1^^^X&GENHOSP&L^MR", "MRN1^^^X&GENHOSP&L^MR"),
+        ("MRN1^^^OTHERCLINIC^PI~MRN1^^^THIRD^MR", "MRN1^^^GENHOSP"),
+        ("MRN1~MRN1^^^OTHERCLINIC^PI", "MRN1^^^GENHOSP"),
+        ("MRN2^^^GENHOSP^MR~MRN1^^^RENAMED^MR", "MRN1^^^RENAMED^MR"),
+        ("MRN1~MRN1", "MRN1"),
+    ],
+)
+def test_the_patients_identifier_is_that_of_his_own_authority(written: str, sent: str) -> None:
+    raw = ORDERED.replace("A998^^^REGION^PI~MRN1^^^GENHOSP&1.2.3&ISO^MR", written)
+    (out,) = told(messages=(kept(raw),))
+    assert [one.raw(3) for one in read(out).named("PID")] == [sent]
+
+
+def test_an_older_message_with_the_patients_own_authority_counts_more_than_a_newer_one() -> None:
+    newer = ORDERED.replace("A998^^^REGION^PI~MRN1^^^GENHOSP&1.2.3&ISO^MR", "MRN1^^^OTHERCLINIC^PI")
+    (out,) = told(messages=(kept(newer, 9), kept(ORDERED)))
+    assert [one.raw(3) for one in read(out).named("PID")] == ["MRN1^^^GENHOSP&1.2.3&ISO^MR"]
+
+
+def test_an_identifier_without_issuer_is_the_one_that_names_none() -> None:
+    raw = ORDERED.replace("A998^^^REGION^PI~MRN1^^^GENHOSP&1.2.3&ISO^MR", "MRN1^^^OTHERCLINIC^PI~MRN1^^^^MR")
+    (out,) = told(order=replace(ORDER, patient=replace(ORDER.patient, issuer="")), messages=(kept(raw),))
+    assert [one.raw(3) for one in read(out).named("PID")] == ["MRN1^^^^MR"]
+
+
 def test_an_accession_in_the_filler_field_is_not_put_anywhere_else() -> None:
     raw = "MSH|^~\\&|A\rORC|NW|P1|A1\rOBR|1|P1|A1|X^Y^L\r"
     (out,) = told(order=replace(ORDER, filler="A1"), messages=(kept(raw),))
