@@ -76,7 +76,10 @@ def deliver_due(
 
 
 def retry(ports: Ports, delivery_id: DeliveryId, *, actor: str) -> None:
-    """The delivery is due now. Raises NotFound, and Conflict when a newer one of the same thing counts."""
+    """The delivery is due now.
+
+    Raises NotFound, and Conflict while it is being sent or when a newer one of the same thing counts.
+    """
     with ports.database.write() as tx:
         at = ports.clock()
         outbox.requeue(tx, delivery_id, at)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, insert, or_, select, update
 
 from gateway.model.delivery import Delivery, DeliveryState, Outgoing
 from gateway.model.errors import Conflict, NotFound
@@ -163,11 +163,17 @@ def settle(
 def requeue(tx: Tx, delivery_id: DeliveryId, at: datetime) -> None:
     """The delivery is due now, whatever became of it before.
 
-    Raises NotFound, and Conflict when a newer state of the same thing was queued: that one counts.
+    Raises NotFound, and Conflict while it is being sent, and when a newer state of the same thing counts: one that
+    was queued or, of events that leave in turn, one that the other side has or is being sent.
     """
+    tx.lock("outbox")
     delivery = show(tx, delivery_id)
+    if _is_held(tx, deliveries.c.id == delivery_id, at):
+        raise Conflict(f"delivery {delivery_id}: it is being sent at this moment")
     if not delivery.in_turn and _newer(tx, delivery):
         raise Conflict(f"delivery {delivery_id}: newer news of the same was queued; try that one again")
+    if delivery.in_turn and _is_passed(tx, delivery, at):
+        raise Conflict(f"delivery {delivery_id}: newer news of the same was sent already and would be undone")
     values = {"state": DeliveryState.PENDING, "next_at": at, "lease_until": None}
     tx.connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(values))
     changes.note(tx, "delivery", delivery_id, at)
@@ -230,6 +236,32 @@ def _newer(tx: Tx, delivery: Delivery) -> bool:
         "row": delivery.id,
     }
     return _NEWER.row(tx, values) is not None
+
+
+def _is_passed(tx: Tx, delivery: Delivery, now: datetime) -> bool:
+    """Whether the other side has a newer message of HL7 v2 of the same type about the same thing, or soon will.
+
+    News for FHIR servers may come late: what is further on there already is left as it is.
+    """
+    message_type = delivery.kind.partition(" ")[0]
+    newer = (
+        (deliveries.c.destination == delivery.destination)
+        & (deliveries.c.key == delivery.key)
+        & (deliveries.c.id > delivery.id)
+        & or_(deliveries.c.kind == message_type, deliveries.c.kind.startswith(f"{message_type} "))
+    )
+    is_there = deliveries.c.state == DeliveryState.DELIVERED
+    found = tx.connection.execute(select(deliveries.c.id).where(newer, is_there).limit(1)).one_or_none()
+    return "^" in message_type and (found is not None or _is_held(tx, newer, now))
+
+
+def _is_held(tx: Tx, which: ColumnElement[bool], now: datetime) -> bool:
+    """Whether a worker is sending one of them."""
+    is_sending = (deliveries.c.state == DeliveryState.SENDING) & (deliveries.c.lease_until > now)
+    return (
+        tx.connection.execute(select(deliveries.c.id).where(which, is_sending).limit(1)).one_or_none()
+        is not None
+    )
 
 
 def _read(row: Any) -> Delivery:

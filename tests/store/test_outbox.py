@@ -132,3 +132,69 @@ def test_two_states_of_one_thing_never_leave_together(each_database: Database) -
         assert outbox.show(tx, newer).state is DeliveryState.PENDING
         assert outbox.is_owed(tx, "ehr", "ImagingStudy", "1.2")
         assert not outbox.is_owed(tx, "ehr", "ImagingStudy", "9.9")
+
+
+def _event(database: Database, kind: str) -> DeliveryId:
+    with database.write() as tx:
+        out = Outgoing(
+            destination="ris", kind=kind, key="order:1", order_id=None, payload=b"MSH", in_turn=True
+        )
+        return outbox.add(tx, out, NOW)
+
+
+def _leave(database: Database, state: DeliveryState) -> DeliveryId:
+    with database.write() as tx:
+        (claimed,) = outbox.claim(tx, NOW, LEASE, to="ris")
+        outbox.settle(tx, claimed, state, at=NOW)
+        return claimed.id
+
+
+def _requeue(database: Database, delivery_id: DeliveryId, at: datetime = NOW) -> None:
+    with database.write() as tx:
+        outbox.requeue(tx, delivery_id, at)
+
+
+def test_an_event_is_not_sent_again_behind_a_newer_one(each_database: Database) -> None:
+    started, completed = _event(each_database, "ORM^O01 IP"), _event(each_database, "ORM^O01 CM")
+    assert _leave(each_database, DeliveryState.DEAD) == started
+    assert _leave(each_database, DeliveryState.DELIVERED) == completed
+    with pytest.raises(Conflict, match="newer news of the same was sent already"):
+        _requeue(each_database, started)
+    _requeue(each_database, completed)  # the newest may be sent as often as one likes
+    assert _leave(each_database, DeliveryState.DELIVERED) == completed
+
+
+def test_an_event_is_sent_again_before_a_newer_one_that_has_not_left(each_database: Database) -> None:
+    started, completed = _event(each_database, "ORM^O01 IP"), _event(each_database, "ORM^O01 CM")
+    _leave(each_database, DeliveryState.DEAD)
+    _requeue(each_database, started)
+    assert _leave(each_database, DeliveryState.DELIVERED) == started
+    assert _leave(each_database, DeliveryState.DELIVERED) == completed
+
+
+@pytest.mark.parametrize("kinds", [("ORU^R01", "ORM^O01 CM"), ("Task accepted", "Task in-progress")])
+def test_news_that_undoes_nothing_is_sent_again(each_database: Database, kinds: tuple[str, str]) -> None:
+    dead, _ = (_event(each_database, kind) for kind in kinds)
+    _leave(each_database, DeliveryState.DEAD)
+    _leave(each_database, DeliveryState.DELIVERED)
+    _requeue(each_database, dead)
+    assert _leave(each_database, DeliveryState.DELIVERED) == dead
+
+
+def test_what_is_being_sent_is_not_sent_a_second_time_by_hand(each_database: Database) -> None:
+    started = _event(each_database, "ORM^O01 IP")
+    with each_database.write() as tx:
+        outbox.claim(tx, NOW, LEASE)
+    with pytest.raises(Conflict, match="being sent at this moment"):
+        _requeue(each_database, started)
+    _requeue(each_database, started, NOW + LEASE)  # its worker died
+    assert _show(each_database, started).state is DeliveryState.PENDING
+
+
+def test_an_event_does_not_overtake_a_newer_one_that_is_being_sent(each_database: Database) -> None:
+    started, _ = _event(each_database, "ORM^O01 IP"), _event(each_database, "ORM^O01 CM")
+    _leave(each_database, DeliveryState.DEAD)
+    with each_database.write() as tx:
+        outbox.claim(tx, NOW, LEASE)
+    with pytest.raises(Conflict, match="newer news of the same was sent already"):
+        _requeue(each_database, started)
