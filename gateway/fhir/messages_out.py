@@ -10,6 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 from gateway.fhir.entries import Entry, read_entries, study_of
 from gateway.fhir.exact import encode_exact
 from gateway.fhir.observations import FETUS
+from gateway.fhir.outcome import read_outcome
 from gateway.fhir.talk import Talk
 from gateway.fhir.verdict import judge, judge_fhir
 from gateway.imaging.selection import DERIVATION, PART, SIDE
@@ -92,12 +93,22 @@ def render_webhook(delivery: Delivery) -> dict[str, Any]:
 
 
 def _judge_reply(tree: object) -> None:
-    """Raises Unavailable for a transient error, Refused for a fatal one. Source: FHIR R4 response-code."""
-    code = next((_reply(entry) for entry in _many(tree, "entry") if _reply(entry)), "ok")
+    """Raises Unavailable for a transient error, Refused for a fatal one, with what the receiver says of it.
+
+    Source: FHIR R4 response-code; messageheader.html, response.details.
+    """
+    entries = _many(tree, "entry")
+    code = next((_reply(entry) for entry in entries if _reply(entry)), "ok")
+    outcomes = [
+        one
+        for one in (entry.get("resource") for entry in entries)
+        if isinstance(one, dict) and one.get("resourceType") == "OperationOutcome"
+    ]
+    said = "".join(f": {words}" for words in map(read_outcome, outcomes[:1]) if words)
     if code == "transient-error":
-        raise Unavailable("the receiver could not take the message now")
+        raise Unavailable(f"the receiver could not take the message now{said}")
     if code == "fatal-error":
-        raise Refused("the receiver refused the message")
+        raise Refused(f"the receiver refused the message{said}")
 
 
 def _reply(entry: Mapping[str, Any]) -> str:

@@ -40,9 +40,21 @@ def read_outcome(resource: object) -> str:
 
 
 def _said(issue: Mapping[str, Any]) -> str:
-    details = issue.get("details")
-    texts = (issue.get("diagnostics"), details.get("text") if isinstance(details, dict) else None)
+    texts = (issue.get("diagnostics"), _detail(issue.get("details")))
     return " ".join(text for text in texts if isinstance(text, str)) or str(issue.get("code") or "")
+
+
+def _detail(details: object) -> object:
+    """What a CodeableConcept says in words: its text, else what its codes mean; None when it says nothing."""
+    if not isinstance(details, dict):
+        return None
+    codings = details.get("coding")
+    displays = [
+        one["display"]
+        for one in (codings if isinstance(codings, list) else ())
+        if isinstance(one, dict) and isinstance(one.get("display"), str)
+    ]
+    return details.get("text") or ", ".join(displays) or None
 
 
 def _render_issue(issue: Issue) -> dict[str, Any]:

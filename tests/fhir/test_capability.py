@@ -39,6 +39,16 @@ def test_an_outcome_is_valid_and_read_back() -> None:
         ({"issue": [{"code": "conflict"}]}, "conflict"),
         ({"issue": [{"details": {"text": "no\nbed"}}]}, "no bed"),
         ({"issue": [{"diagnostics": "a", "details": {"text": "b"}}, {"diagnostics": 1}]}, "a b"),
+        ({"issue": [{"code": "login", "details": {"coding": [{"display": "wrong scope"}]}}]}, "wrong scope"),
+        (
+            {
+                "issue": [
+                    {"details": {"text": "b", "coding": [{"display": "c"}]}},
+                    {"details": {"coding": [7, {}]}},
+                ]
+            },
+            "b",
+        ),
         ({"issue": [{"diagnostics": "x" * 501}]}, "x" * 499 + "…"),
     ],
 )

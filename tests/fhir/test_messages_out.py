@@ -84,6 +84,22 @@ def test_what_the_receiver_replies_counts(
             connect(messaging).send(whole())
 
 
+@pytest.mark.parametrize(("code", "error"), [("transient-error", Unavailable), ("fatal-error", Refused)])
+def test_what_the_receiver_says_of_an_error_is_shown_without_the_patient(
+    ehr: Any, connect: Connect, whole: Make, messaging: Destination, code: str, error: type[Exception]
+) -> None:
+    response = {"identifier": "x", "code": code, "details": {"reference": "OperationOutcome/1"}}
+    said = {"severity": "error", "code": "not-found", "diagnostics": "Patient/7 is not known here"}
+    resources: list[dict[str, Any]] = [
+        {"resourceType": "MessageHeader", "response": response},
+        {"resourceType": "OperationOutcome", "issue": [said]},
+    ]
+    entries = [{"resource": one} for one in resources]
+    ehr.faults.append(JSONResponse({"resourceType": "Bundle", "type": "message", "entry": entries}))
+    with pytest.raises(error, match=r"the message( now)?: … is not known here$"):
+        connect(messaging).send(whole())
+
+
 def test_a_webhook_is_told_in_plain_json(ehr: Any, connect: Connect, whole: Make, hook: Destination) -> None:
     connect(hook).send(whole())
     (told,) = ehr.taken
