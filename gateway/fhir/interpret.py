@@ -104,15 +104,19 @@ def understand(
     asking, doubts = _asking(arrival, source)
     mapped = _together((*outcomes, *withdrawn), NAMED if asking else NO_ORDER)
     is_meant = not outcomes or mapped.module is not None
+    keys = _keys(arrival, raw, source, request, at)
+    resources = _held(arrival, source, at) if at is not None else ()
+    is_nameless = keys.control_id == _digest(raw + request.encode())
     interpretation = Interpretation(
-        keys=_keys(arrival, raw, source, request, at),
+        keys=keys,
         mapped=mapped,
         failure="" if is_meant else NOT_MEANT,
         failure_code="" if is_meant else NOT_HANDLED,
-        resources=_held(arrival, source, at) if at is not None else (),
+        resources=resources,
         wanted=(*asking, *(reach.needed() if is_meant else ())),
         doubts=tuple(dict.fromkeys((*doubts, *reach.doubts))),
         is_event=bool(arrival.event),
+        undated=tuple(filter(_is_undated, resources)) if is_nameless else (),
         heard=_heard(arrival, source),
     )
     return Understood(arrival=arrival, outcomes=outcomes, interpretation=interpretation, withdrawn=withdrawn)
@@ -123,6 +127,10 @@ def _heard(arrival: Arrival, source: Source) -> Heard | None:
     if heard is None or (source.counts_events and source.polls):
         return heard
     return replace(heard, numbers=(), since_start=None)
+
+
+def _is_undated(held: Held) -> bool:
+    return held.type in ORDERS and not held.version and held.last_updated is None
 
 
 def _is_order(address: str) -> bool:

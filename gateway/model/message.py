@@ -68,6 +68,7 @@ class Interpretation:
     wanted: tuple[Wanted, ...] = ()  # what must be read from its sender
     doubts: tuple[str, ...] = ()  # what a person must look at, beside the orders in it
     is_event: bool = False  # its control id names one event for good: it again is no news, whatever its bytes
+    undated: tuple[Held, ...] = ()  # the orders in it that no name and no version tells from what came before
     heard: Heard | None = None  # what a notification says of the subscription it comes by
 
 

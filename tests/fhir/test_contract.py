@@ -15,11 +15,13 @@ from starlette.applications import Starlette
 
 from gateway.fhir.auth import Source
 from gateway.fhir.inbound import routes
+from gateway.fhir.interpret import understand
 from gateway.flow.ports import Ports
+from gateway.flow.replay import Rework, replay
 from gateway.mapping.registry import Modules
 from gateway.model.errand import ErrandKind
 from gateway.model.lifecycle import State
-from gateway.model.message import Message, MessageState
+from gateway.model.message import Inbound, Interpretation, Message, MessageState
 from gateway.store import errands, inbox, orders
 from tests.conftest import FakeClock
 
@@ -175,6 +177,41 @@ def test_an_order_is_deleted_and_comes_back_only_in_a_newer_version(
     gateway.ask("PUT", "ehr/ServiceRequest/31", json.dumps(newer).encode())
     assert sorted(gateway.states()) == [State.CANCELLED, State.SCHEDULED]
     assert gateway.ask("GET", "ehr/ServiceRequest/31").status_code == 200
+
+
+def test_what_came_before_and_has_no_version_is_held_when_something_else_came_since(
+    gateway: Gateway, wire: Wire, modules: Modules
+) -> None:
+    """It is active, on hold, active again; or what was sent first was sent once more, late."""
+    order = json.loads(wire("aidbox-notification"))["resource"]
+    del order["meta"]
+    active, on_hold = (json.dumps({**order, "status": one}).encode() for one in ("active", "on-hold"))
+    for body in (active, active, on_hold, on_hold, active, active):
+        assert gateway.ask("PUT", "ehr/ServiceRequest/31", body).status_code == 200
+    assert gateway.states() == [State.HELD]
+    *_, back = gateway.messages()
+    assert len(gateway.messages()) == 3
+    assert back.state is MessageState.HELD
+    assert "once more or news cannot be told" in back.reason
+
+    def interpret(message: Message | Inbound) -> Interpretation:
+        return understand(message.raw, SOURCES["ehr"], modules, request=message.request).interpretation
+
+    rework = Rework(interpret=interpret, text=lambda _: "", encode=lambda _, text: text.encode())
+    replay(gateway.ports, back.id, rework, actor="user:anna")
+    assert gateway.states() == [State.SCHEDULED]
+    gateway.ask("PUT", "ehr/ServiceRequest/31", on_hold)
+    assert gateway.messages()[-1].state is MessageState.HELD
+    assert len(gateway.messages()) == 4
+
+
+def test_what_has_a_version_is_a_repeat_whatever_came_since(gateway: Gateway, wire: Wire) -> None:
+    order = json.loads(wire("aidbox-notification"))["resource"]
+    for number, status in ((1, "active"), (2, "on-hold"), (1, "active")):
+        order |= {"status": status, "meta": {"lastUpdated": f"2026-11-20T08:0{number}:00Z"}}
+        bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": order}]}
+        gateway.ask("POST", "ehr", json.dumps(bundle).encode())
+    assert (gateway.states(), len(gateway.messages())) == ([State.HELD], 2)
 
 
 def test_two_deletions_of_one_order_are_no_repeat(gateway: Gateway, wire: Wire, clock: FakeClock) -> None:
