@@ -29,12 +29,19 @@ def request_address(order: Resource, resolve: Resolve) -> str:
 
 
 def leading(order: Resource) -> Mapping[str, Any]:
-    """The Reference element that leads to the ServiceRequest; empty when there is none."""
+    """The Reference element that leads to the ServiceRequest; empty when there is none.
+
+    A Task has it in focus, or is based on it. Source: FHIR R4 Task.focus, Task.basedOn, Appointment.basedOn.
+    """
+    several = order.get("basedOn")
+    based = several if isinstance(several, list) else []
     if order.get("resourceType") == "Task":
-        wanted = order.get("focus")
-    else:
-        several = order.get("basedOn")
-        wanted = several[0] if isinstance(several, list) and several else None
+        based = (
+            [order["focus"]]
+            if order.get("focus")
+            else [one for one in based if "ServiceRequest/" in _text(one)]
+        )
+    wanted = based[0] if based else None
     return wanted if isinstance(wanted, dict) else {}
 
 

@@ -218,6 +218,14 @@ def test_a_task_schedules_no_draft_and_no_plan(place: Place, said: dict[str, Any
     assert place.states() == [SCHEDULED]
 
 
+def test_a_task_may_be_based_on_its_order_instead_of_having_it_in_focus(place: Place) -> None:
+    based = [{"reference": "ServiceRequest/31"}]
+    assert place.bring(place.order, _task(focus=None, basedOn=based)) is MessageState.MAPPED
+    assert place.states() == [SCHEDULED]
+    place.push(_task(focus=None, basedOn=based, status="cancelled"))
+    assert place.states() == [CANCELLED]
+
+
 def test_a_task_that_comes_with_a_plan_does_not_schedule_it(place: Place) -> None:
     assert place.bring({**place.order, "intent": "plan"}, _task()) is MessageState.HELD
     assert place.states() == [HELD]
