@@ -18,7 +18,13 @@ from gateway.fhir.speaking import asked_nothing, speaks
 from gateway.flow.occasion import numbers
 from gateway.mapping.fhir_paths import ORDERS, Graph, Resource
 from gateway.mapping.registry import NOT_MEANT, Modules
-from gateway.mapping.service_request import carried, encounter_reference, patient_reference, request_address
+from gateway.mapping.service_request import (
+    carried,
+    each_request,
+    encounter_reference,
+    patient_reference,
+    request_address,
+)
 from gateway.model.errand import ErrandKind, Wanted
 from gateway.model.errors import Malformed
 from gateway.model.following import Heard
@@ -252,6 +258,11 @@ def _failed(raw: bytes, source: Source, failure: str, code: str) -> Understood:
 
 
 def _map(order: Resource, found: Graph, source: Source, modules: Modules, reach: _Reach) -> Mapped:
+    parts = tuple(_map_one(one, found, source, modules, reach) for one in each_request(order))
+    return parts[0] if len(parts) == 1 else _together(parts, "")
+
+
+def _map_one(order: Resource, found: Graph, source: Source, modules: Modules, reach: _Reach) -> Mapped:
     if reach.beyond is not None:
         reach.beyond.missing.clear()
         reach.beyond.used.clear()
@@ -278,20 +289,24 @@ def _taken_back(address: str, source: Source, modules: Modules, reach: _Reach) -
     because = asked_nothing(held, source, modules) if held is not None else ""
     if because:
         return Mapped(requests=(), skipped=(because,), module=WITHDRAWN)
-    if held is not None and asks_elsewhere(held, ALONE, source):
+    parts = each_request(held) if held is not None else ()
+    if any(asks_elsewhere(one, ALONE, source) for one in parts):
         return reach.doubted(FOREIGN.format(source.name), WITHDRAWN)
-    behind = request_address(held, lambda *_: None) if held is not None else ""
-    is_appointment = address.startswith("Appointment/")
-    request = OrderRequest(
-        action=Action.UNSCHEDULE if is_appointment else Action.CANCEL,
-        attributes={},
-        provenance=(),
-        faults=(),
-        module=WITHDRAWN,
-        service_request=address if address.startswith("ServiceRequest/") else behind,
-        address=address,
+    is_request = address.startswith("ServiceRequest/")
+    behind = [request_address(one, ALONE.resolve) for one in parts] or [address if is_request else ""]
+    requests = tuple(
+        OrderRequest(
+            action=Action.UNSCHEDULE if address.startswith("Appointment/") else Action.CANCEL,
+            attributes={},
+            provenance=(),
+            faults=(),
+            module=WITHDRAWN,
+            service_request=service_request,
+            address=address,
+        )
+        for service_request in behind
     )
-    return Mapped(requests=(request,), skipped=(), module=WITHDRAWN)
+    return Mapped(requests=requests, skipped=(), module=WITHDRAWN)
 
 
 def _together(outcomes: tuple[Mapped, ...], because: str) -> Mapped:

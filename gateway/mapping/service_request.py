@@ -45,6 +45,15 @@ def leading(order: Resource) -> Mapping[str, Any]:
     return wanted if isinstance(wanted, dict) else {}
 
 
+def each_request(order: Resource) -> tuple[Resource, ...]:
+    """An Appointment once for each ServiceRequest that it is based on, each time based on that one; another once."""
+    several = order.get("basedOn")
+    if order.get("resourceType") != "Appointment" or not isinstance(several, list) or len(several) < 2:
+        return (order,)
+    wanted = [one for one in several if "ServiceRequest/" in _text(one) or _text(one).startswith("urn:")]
+    return tuple({**order, "basedOn": [one]} for one in wanted) or (order,)
+
+
 def own_address(order: Resource) -> str:
     """ "Task/3": the resource's own address in the sender's FHIR base; empty when it has no id."""
     kind, own_id = order.get("resourceType"), order.get("id")

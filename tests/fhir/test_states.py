@@ -318,6 +318,41 @@ def test_what_is_about_an_order_of_another_server_is_for_a_person(
         assert orders.newest(tx) == before
 
 
+@pytest.mark.parametrize(
+    ("said", "days"),
+    [({"status": "booked"}, ["2026-11-25", "2026-11-25"]), ({"status": "cancelled"}, ["", ""])],
+)
+def test_an_appointment_for_several_orders_is_for_each_of_them(
+    place: Place, said: dict[str, Any], days: list[str]
+) -> None:
+    place.say()
+    place.say(id="32", identifier=[{**place.order["identifier"][0], "value": "FW-99"}])
+    based = [{"reference": f"{it}"} for it in ("CarePlan/1", "ServiceRequest/31", "ServiceRequest/32")]
+    appointment = {
+        "resourceType": "Appointment",
+        "id": "7",
+        "start": "2026-11-25T10:00:00Z",
+        "basedOn": based,
+    }
+    assert place.push({**appointment, "participant": [], **said}) is MessageState.MAPPED
+    with place.ports.database.read() as tx:
+        starts = [
+            order.attributes.get("ScheduledProcedureStepStartDateTime", "") for order in orders.newest(tx)
+        ]
+    assert [str(start)[:10] for start in starts] == days
+
+
+def test_an_appointment_for_several_orders_that_is_deleted_leaves_none_of_them_a_time(place: Place) -> None:
+    place.say()
+    place.say(id="32", identifier=[{**place.order["identifier"][0], "value": "FW-99"}])
+    based = [{"reference": f"ServiceRequest/{it}"} for it in (31, 32)]
+    appointment = {"resourceType": "Appointment", "id": "7", "status": "booked", "basedOn": based}
+    place.push({**appointment, "start": "2026-11-25T10:00:00Z", "participant": []})
+    place.delete("Appointment/7")
+    with place.ports.database.read() as tx:
+        assert [order.start for order in orders.newest(tx)] == [None, None]
+
+
 @pytest.mark.parametrize("base", ["https://ehr.example/fhir", ""])
 def test_the_order_of_a_task_may_be_in_the_same_bundle_under_any_address(place: Place, base: str) -> None:
     place.source = Source(name="ehr", base_url=base)
