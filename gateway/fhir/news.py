@@ -27,6 +27,7 @@ from gateway.model.study import Study, StudyState
 
 _ENDED = frozenset({"order.cancel", "order.discontinue", "order.expire"})
 _MOVED = frozenset({"order.merge", "order.unmerge"})
+_WITHDRAWN = "study.withdraw"
 _OVER = frozenset({State.CANCELLED, State.DISCONTINUED, State.EXPIRED})
 
 
@@ -65,7 +66,7 @@ def announcer(destinations: Iterable[Destination], zone: ZoneInfo) -> Announce:
     told = tuple(destinations)
 
     def announce(change: Change) -> tuple[Outgoing, ...]:
-        if not told or change.action not in {"order.send", *_ENDED, *_MOVED}:
+        if not told or change.action not in {"order.send", _WITHDRAWN, *_ENDED, *_MOVED}:
             return ()
         if change.action == "order.send" and not any(one.registered for one in told):
             return ()
@@ -93,6 +94,10 @@ def _of_change(
     if around.study is not None:
         if change.action in _MOVED and around.study.state is StudyState.COMPLETE and not around.study.doubt:
             yield from outgoing(around.study, around.orders, knowing, zone)
+        return
+    if change.action == _WITHDRAWN:
+        if all(order.state in _OVER or order.state is State.COMPLETED for order in around.orders):
+            yield from _ordered((change.order,), knowing, is_cancelled=True)
         return
     orders = around.orders or (change.order,)
     if change.action in _ENDED and all(order.state in _OVER for order in orders):

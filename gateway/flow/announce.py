@@ -38,8 +38,29 @@ def announce(
         orders=orders,
         around=lambda: _around(tx, order),
     )
+    _owe(tx, ports, change)
+
+
+def withdraw(tx: Tx, ports: Ports, order: Order, evidence: str, at: datetime) -> None:
+    """Who was told of a study under the order's UID hears that none will come under it: it has another one."""
+    sisters = tuple(one for one in stored_orders.of_study(tx, order.study_uid) if one.id != order.id)
+    around = Around(
+        study=studies.of_uid(tx, order.study_uid), orders=sisters, told=outbox.told(tx, order.study_uid)
+    )
+    change = Change(
+        order=order,
+        action="study.withdraw",
+        evidence=evidence,
+        at=at,
+        messages=lambda: _messages(tx, (order,)),
+        around=lambda: around,
+    )
+    _owe(tx, ports, change)
+
+
+def _owe(tx: Tx, ports: Ports, change: Change) -> None:
     for outgoing in ports.announce(change):
-        outbox.add(tx, outgoing, at)
+        outbox.add(tx, outgoing, change.at)
 
 
 def _around(tx: Tx, order: Order) -> Around:

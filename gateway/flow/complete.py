@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from gateway.flow import step
-from gateway.flow.announce import announce
+from gateway.flow.announce import announce, withdraw
 from gateway.flow.ports import Ports
 from gateway.model.audit import AuditEvent
 from gateway.model.delivery import Outgoing
@@ -104,3 +104,5 @@ def _tell(
     linked = next((order for order in found if order.id == study.order_id), None)
     if linked is not None:
         announce(tx, ports, linked, "study.complete", f"study:{study.id}", at, study=study, orders=found)
+    if linked is not None and linked.study_uid != study.study_uid:
+        withdraw(tx, ports, linked, f"study:{study.id}", at)

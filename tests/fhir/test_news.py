@@ -375,6 +375,41 @@ def test_an_order_given_up_before_the_first_image_cancels_its_study(
     assert _told(telling) == ["registered", "cancelled"]
 
 
+def _studies_told(ports: Ports) -> list[tuple[str, str]]:
+    with ports.database.read() as tx:
+        found = [one for one in reversed(outbox.newest(tx)) if one.kind == "ImagingStudy"]
+    return [(one.key, json.loads(one.payload)["entry"][0]["resource"]["status"]) for one in found]
+
+
+def test_a_study_that_came_under_another_uid_takes_back_the_one_that_was_expected(
+    telling: Ports, order_factory: Make
+) -> None:
+    order = order_factory(state=State.SCHEDULED, study_uid="1.2.88")
+    sent = _take(telling, order, Step.SEND)
+    _take(telling, sent, Step.START)
+    complete_now(telling, _store(telling, OBJECT, order).id, renderer((EHR,), LONDON), actor="t")
+    assert _studies_told(telling) == [
+        ("1.2.88", "registered"),
+        ("1.2.3", "available"),
+        ("1.2.88", "cancelled"),
+    ]
+
+
+@pytest.mark.parametrize("reason", ["a sister is expected", "images are there", "nobody was told"])
+def test_a_study_that_may_come_yet_or_was_never_told_is_not_taken_back(
+    telling: Ports, order_factory: Make, reason: str
+) -> None:
+    order = order_factory(state=State.SCHEDULED, study_uid="1.2.88")
+    if reason != "nobody was told":
+        _take(telling, order, Step.SEND)
+    if reason == "a sister is expected":
+        order_factory(accession="A2", state=State.SENT, study_uid="1.2.88")
+    if reason == "images are there":
+        _store(telling, replace(OBJECT, study_uid=Uid("1.2.88"), sop_uid=Uid("1.2.88.1.1")), None)
+    complete_now(telling, _store(telling, OBJECT, order).id, renderer((EHR,), LONDON), actor="t")
+    assert "cancelled" not in [status for _, status in _studies_told(telling)]
+
+
 def test_a_doubt_that_comes_after_the_news_takes_it_back(
     telling: Ports, order_factory: Make, clock: Any
 ) -> None:
