@@ -7,6 +7,7 @@ from datetime import datetime
 from gateway.flow import step
 from gateway.flow.again import made_by, paired
 from gateway.flow.anew import is_asked_anew
+from gateway.flow.announce import withdraw
 from gateway.flow.appoint import arrive, arrived_orders, unschedule
 from gateway.flow.belong import is_same_person
 from gateway.flow.merge import merge
@@ -368,6 +369,8 @@ def _change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
     local = None if keeps_day else start.local
     stored = orders.save(occasion.tx, _filled(changed, request), local, request.provenance)
     step.record(occasion.tx, stored, "order.change", occasion.actor, occasion.evidence, occasion.at)
+    if stored.study_uid != known.study_uid:
+        withdraw(occasion.tx, occasion.ports, known, occasion.evidence, occasion.at)
     if request.action is Action.RESCHEDULE:
         stored = released(occasion, stored) if known.start is None else stored
         if known.state is State.HELD and not _is_doubtful(known.faults):

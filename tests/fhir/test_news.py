@@ -17,12 +17,13 @@ from gateway.fhir.news import announcer, outgoing, renderer
 from gateway.flow import step
 from gateway.flow.announce import announce
 from gateway.flow.complete import complete_now, complete_quiet
+from gateway.flow.place import place
 from gateway.flow.ports import Ports
 from gateway.model.delivery import Around, Change, Outgoing
 from gateway.model.ids import Uid
 from gateway.model.lifecycle import State, Step
 from gateway.model.measurement import Circumstances, Code, Measurement, Report
-from gateway.model.order import Order
+from gateway.model.order import Action, ModuleRef, Order, OrderRequest
 from gateway.model.study import Received, SeriesFacts, Study, StudyFacts
 from gateway.settings import Settings
 from gateway.store import outbox, studies
@@ -393,6 +394,21 @@ def test_a_study_that_came_under_another_uid_takes_back_the_one_that_was_expecte
         ("1.2.3", "available"),
         ("1.2.88", "cancelled"),
     ]
+
+
+def test_an_order_that_gets_its_senders_uid_takes_back_the_study_under_ours(
+    telling: Ports, order_factory: Make
+) -> None:
+    order = _take(telling, order_factory(state=State.SCHEDULED, study_uid="2.25.7"), Step.SEND)
+    request = OrderRequest(
+        action=Action.UPDATE, provenance=(), faults=(), module=ModuleRef(name="test", version="0"),
+        attributes={"AccessionNumber": order.accession, "StudyInstanceUID": "1.2.99"},
+    )  # fmt: skip
+    with telling.database.write() as tx:
+        place(
+            tx, telling, [request], source=order.source, message_id=order.message_id, actor="t", at=telling.clock()
+        )  # fmt: skip
+    assert _studies_told(telling) == [("2.25.7", "registered"), ("2.25.7", "cancelled")]
 
 
 @pytest.mark.parametrize("reason", ["a sister is expected", "images are there", "nobody was told"])
