@@ -48,7 +48,7 @@ def test_all_faults_of_all_files_come_together_with_their_place(modules_of: Modu
         "c.yaml:2:1: the key 'a' stands already in line 1",
         "a.yaml:9:59: 'requird' is no key of a field; did you mean 'required'?",
         "a.yaml:10:3: 'PatientSexx' is no DICOM keyword that a mapping can fill; did you mean 'PatientSex'?",
-        f"b.yaml:3:35: the action for NW is one of {', '.join(Action)}; did you mean 'schedule'?",
+        f"b.yaml:3:35: the action for NW is one of {', '.join(Action)}, unmapped; did you mean 'schedule'?",
         "b.yaml:5:21: 'PID-3[' is no HL7 path such as PID-3[5=MR].1",
         "b.yaml:5:36: 'uper' is no transform; did you mean 'upper'?",
         "b.yaml:5:53: the argument 'n' of truncate is a whole number",
