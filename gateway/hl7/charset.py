@@ -115,6 +115,8 @@ def decode(raw: bytes, *, fallback: str = "cp1252") -> Decoded:
         text = _attempt(trial, raw)
         if text is not None:
             warnings += _mismatch(known, trial, is_declared=bool(names), is_ascii=raw.isascii())
+            if trial.codec.startswith("iso8859") and not raw.isascii() and _attempt(_UTF8, raw) is not None:
+                warnings.append(f"{FIELD}: the bytes are UTF-8 too, and hardly by chance; read as declared")
             return _decoded(text, trial.codec, warnings)
     text = raw.decode(fallback, errors="replace")
     count = text.count("\ufffd")
@@ -215,18 +217,17 @@ def _codec(name: str) -> str | None:
 
 def _trials(known: tuple[str, ...], fallback: str, *, has_bom: bool) -> list[_Trial]:
     """The ways to read the message, the likeliest first."""
-    utf8 = _Trial(codec="utf-8", read=_reader("utf-8"))
     last = _Trial(codec=fallback, read=_reader(fallback))
     if has_bom:
-        return [utf8, last]
+        return [_UTF8, last]
     if not known:
-        return [last, utf8] if fallback.startswith("iso2022") else [utf8, last]
+        return [last, _UTF8] if fallback.startswith("iso2022") else [_UTF8, last]
     switched = [_switched(known)] if len(known) > 1 else []
     plain = [_Trial(codec=codec, read=_reader(codec)) for codec in known]
     strict = [replace(trial, is_strict_c1=trial.codec.startswith("iso8859")) for trial in (*switched, *plain)]
     siblings = [_WINDOWS[codec] for codec in known if codec in _WINDOWS]
     windows = [_Trial(codec=codec, read=_reader(codec)) for codec in siblings]
-    return [*strict, utf8, *windows, *plain, last]
+    return [*strict, _UTF8, *windows, *plain, last]
 
 
 def _switched(known: tuple[str, ...]) -> _Trial:
@@ -241,6 +242,9 @@ def _switched(known: tuple[str, ...]) -> _Trial:
 
 def _reader(codec: str) -> Callable[[bytes], str]:
     return iso2022.read_japanese if codec == _JAPANESE else lambda raw: raw.decode(codec)
+
+
+_UTF8 = _Trial(codec="utf-8", read=_reader("utf-8"))
 
 
 def _attempt(trial: _Trial, raw: bytes) -> str | None:

@@ -169,6 +169,12 @@ def test_control_characters_among_the_letters_are_told(declared: str, raw: bytes
     )
 
 
+@pytest.mark.parametrize(("name", "warnings"), [("André".encode(), 1), ("André".encode("latin-1"), 0)])
+def test_utf_8_that_goes_by_another_name_is_told(name: bytes, warnings: int) -> None:
+    read, codec, told = name_of(message("8859/1", name))
+    assert (read, codec, told) == (name.decode("latin-1"), "iso8859-1", warnings)
+
+
 def test_the_senders_own_fallback_is_used() -> None:
     assert name_of(message("", "Łukasz".encode("iso8859-2")), fallback="iso8859-2")[0] == "Łukasz"
     assert name_of(message("", "山田".encode("iso2022_jp")), fallback="iso2022_jp_ext")[0] == "山田"
