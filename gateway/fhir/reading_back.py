@@ -78,6 +78,8 @@ class ReadingBack:
                 held = held_of(self._source.name, self._reader.read(errand.target), self._ports.clock())
                 if held is None:
                     raise Refused("answered with a resource that has no id")
+                if not _has_name(held, errand.target):
+                    raise Refused("answered with one that does not have that identifier")
                 return (held,)
 
     def _fetch(self, target: str) -> None:
@@ -119,3 +121,10 @@ class ReadingBack:
     def close(self) -> None:
         """No connection is open any more."""
         self._reader.close()
+
+
+def _has_name(held: Held, target: str) -> bool:
+    """Whether the resource has the identifier that was searched for, if one was; without a system, in any."""
+    _, is_search, token = target.partition("?identifier=")
+    system, _, value = token.rpartition("|")
+    return not is_search or any(own == value and system in ("", where) for where, own in held.identifiers)

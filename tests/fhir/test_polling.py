@@ -20,7 +20,7 @@ from gateway.mapping.registry import Modules
 from gateway.model.errand import ErrandKind, Wanted
 from gateway.model.following import Heard
 from gateway.model.lifecycle import State
-from gateway.store import errands, following, inbox, orders
+from gateway.store import errands, following, inbox, orders, resources
 from tests.conftest import FakeClock
 
 EHR = Source(name="ehr", auth=(), base_url="https://ehr.example/fhir", polls="ServiceRequest?category=a|b")
@@ -117,6 +117,28 @@ def test_a_page_that_stands_in_between_takes_nothing_back(place: Place, order: d
     assert place.states() == [State.SCHEDULED]
     with place.ports.database.read() as tx:
         assert errands.is_open(tx, "ehr", ErrandKind.FETCH)
+
+
+@pytest.mark.parametrize(
+    ("target", "is_read"),
+    [
+        ("Patient?identifier=urn:mrn|MRN1", True),
+        ("Patient?identifier=|MRN1", True),
+        ("Patient?identifier=urn:mrn|MRN2", False),
+        ("Patient?identifier=urn:other|MRN1", False),
+        ("Patient?identifier=|MRN2", False),
+    ],
+)
+def test_a_search_is_answered_only_by_who_has_the_identifier(
+    place: Place, target: str, is_read: bool
+) -> None:
+    """Servers pass over what they cannot search by, and answer with somebody."""
+    patient = {"resourceType": "Patient", "id": "7", "identifier": [{"system": "urn:mrn", "value": "MRN1"}]}
+    place.there["Patient?identifier"] = _page(patient)
+    place.owe(ErrandKind.READ, target)
+    place.work()
+    with place.ports.database.read() as tx:
+        assert (resources.of(tx, "ehr", "Patient", "7") is not None) is is_read
 
 
 def test_a_poll_reads_every_page_and_the_next_one_goes_on_from_there(
