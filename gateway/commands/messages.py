@@ -1,5 +1,6 @@
 """The commands of the inbox: list, find, show, replay, edit and discard messages."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +48,7 @@ def show_message(ctx: typer.Context, message_id: int) -> None:
     read = rework(settings, lambda: _modules(settings))
     for title, text in (("received", read.text(message)), ("answered", _plain(message.answer))):
         out.print(f"--- {title}")
-        out.print(text.rstrip("\n"), markup=False)
+        sys.stdout.write(text.rstrip("\n") + "\n")  # a console would change its tabs and control characters
     for warning in message.warnings:
         out.print(f"--- warning: {warning}", markup=False)
     for event in history:

@@ -1,0 +1,79 @@
+"""What an operator types, and what comes of it: the commands, run in this process on a database of their own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import main
+from gateway.model.message import Inbound, Keys, MessageState, Protocol
+from gateway.model.search import Found
+from gateway.store import inbox
+from gateway.store.database import Database
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def config(tmp_path: Path, database: Database) -> Path:
+    """The configuration of a gateway whose database is there and is `database`."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        f'[store]\nurl = "sqlite:///{tmp_path}/gateway.db"\nfiles = "{tmp_path}/images"\n'
+        f'[mappings]\nfolder = "{ROOT / "mappings"}"\n[log]\nfile = "{tmp_path}/gateway.log"\n',
+        encoding="utf-8",
+    )
+    return file
+
+
+@pytest.fixture
+def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A command is run as it is typed, with that configuration unless it names its own."""
+
+    def run(*words: str, named: Path | None = config) -> Done:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *(("--config", str(named)) if named else ())])
+        said = capsys.readouterr()
+        return Done(status=int(ended.value.code or 0), out=said.out, err=said.err)
+
+    return run
+
+
+def _keep(database: Database, raw: bytes) -> int:
+    with database.write() as tx:
+        return inbox.add(
+            tx,
+            Inbound(protocol=Protocol.HL7V2, source="ris", peer="127.0.0.1", raw=raw),
+            sha256="0" * 64,
+            at=datetime(2026, 11, 23, 9, 0, tzinfo=UTC),
+            keys=Keys(control_id="C1"),
+            state=MessageState.HELD,
+            reason="a:100:b",
+            module="",
+            found=Found(),
+        )
+
+
+def test_a_message_is_shown_letter_for_letter(run: Run, database: Database) -> None:
+    text = (
+        "MSH|^~\\&|RIS|H|G|R|||ORM^O01|C1|P|2.5.1\nNTE|1||:x: at 10:100:20, [bold]no[/bold]\tnow \x0c :smile:"
+    )
+    number = _keep(database, text.replace("\n", "\r").encode())
+    shown = run("messages", "show", str(number)).out
+    assert f"--- received\n{text}\n--- answered\n" in shown
+    assert shown.endswith("--- held: a:100:b\n")
+    assert "a:100:b" in run("messages", "list").out
