@@ -25,7 +25,9 @@ _INBOUND = tuple(field.name for field in fields(Inbound))
 # Built once: building a statement takes longer than running it.
 _ADD = Ready(insert(messages).returning(messages.c.id))
 _WRITE = Ready(update(messages).where(messages.c.id == bindparam("of_id")))
+# An edited copy is ours: the sender knows nothing of it, and nothing was answered to it.
 _SAME_NUMBER = and_(
+    messages.c.edited_from.is_(None),
     messages.c.control_id == bindparam("of_control_id"),
     messages.c.sender == bindparam("of_sender"),
     messages.c.source == bindparam("of_source"),

@@ -187,6 +187,22 @@ def test_an_edited_copy_can_give_its_own_order_another_patient(ports: Ports) -> 
     assert [(o.patient.patient_id, o.state) for o in _orders(ports)] == [("MRN2", State.SCHEDULED)]
 
 
+def test_what_the_sender_itself_corrects_is_a_message_and_is_answered_though_a_copy_says_the_same(
+    ports: Ports,
+) -> None:
+    original = _receive(ports, b"MRN1,,F1", SEEING)
+    copy = retry_edited(ports, original, "MRN1,A1,F1", _rework(SEEING), reason="guessed", actor="cli")
+    corrected = _receive(ports, b"MRN1,A1,F1", SEEING)
+    assert corrected not in (original, copy)
+    kept = _message(ports, corrected)
+    assert (kept.state, kept.answer, kept.edited_from) == (MessageState.MAPPED, b"mapped", None)
+    assert [(o.accession, o.state, o.message_id) for o in _orders(ports)] == [
+        ("A1", State.SCHEDULED, corrected)
+    ]
+    assert _receive(ports, b"MRN1,,F1", SEEING) == original
+    assert _receive(ports, b"MRN1,A1,F1", SEEING) == corrected
+
+
 def test_a_copy_is_edited_again_without_doubling_the_order(ports: Ports) -> None:
     first = _receive(ports, b"MRN1", SEEING)
     second = retry_edited(ports, first, "MRN2", _rework(SEEING), reason="one", actor="cli")
