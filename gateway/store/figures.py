@@ -40,8 +40,10 @@ def read_figures(tx: Tx, listed: Iterable[State]) -> Figures:
 
 
 def last_message(tx: Tx, source: str) -> datetime | None:
-    """When the newest message of the source came; None when there is none."""
-    query = select(messages.c.received_at).where(messages.c.source == source)
+    """When the newest message of the source came, which no edited copy did; None when there is none."""
+    query = select(messages.c.received_at).where(
+        messages.c.source == source, messages.c.edited_from.is_(None)
+    )
     newest = query.order_by(messages.c.received_at.desc()).limit(1)
     found: datetime | None = tx.connection.execute(newest).scalar_one_or_none()
     return found

@@ -7,6 +7,7 @@ from gateway.model.message import Inbound, Keys, MessageState, Protocol
 from gateway.model.search import Found
 from gateway.store import inbox
 from gateway.store.database import Database
+from gateway.store.figures import last_message
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 KEYS = Keys(control_id="C1", sender="RIS|GH")
@@ -41,3 +42,11 @@ def test_an_edited_copy_is_no_earlier_message_of_the_sender(database: Database) 
         assert [one and one.id for one in found] == [original, original]
         assert inbox.has_control_id(tx, "ris", KEYS)
         assert not inbox.has_control_id(tx, "ris", other)
+
+
+def test_a_feed_is_as_silent_after_an_edit_as_before(database: Database) -> None:
+    original = _keep(database, minute=1)
+    _keep(database, minute=90, edited_from=original)
+    with database.read() as tx:
+        assert last_message(tx, "ris") == NOON + timedelta(minutes=1)
+        assert last_message(tx, "other") is None
