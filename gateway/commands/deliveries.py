@@ -4,7 +4,7 @@ import typer
 
 from gateway.commands.listing import delivery_row, print_rows
 from gateway.commands.opened import ACTOR, opened
-from gateway.commands.terminal import AsJson, commands, out
+from gateway.commands.terminal import AsJson, Ids, commands, out
 from gateway.flow import deliver
 from gateway.model.ids import DeliveryId
 from gateway.settings import load
@@ -22,7 +22,7 @@ def list_deliveries(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command("retry")
-def retry_deliveries(ctx: typer.Context, ids: list[int]) -> None:
+def retry_deliveries(ctx: typer.Context, ids: Ids) -> None:
     """Send those deliveries again now."""
     with opened(load(ctx.obj)) as ports:
         for delivery_id in ids:

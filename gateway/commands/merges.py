@@ -1,12 +1,10 @@
 """The commands of merged patients: list, undo."""
 
-from typing import Annotated
-
 import typer
 
 from gateway.commands.listing import Row, print_rows
 from gateway.commands.opened import ACTOR, opened
-from gateway.commands.terminal import AsJson, commands, out
+from gateway.commands.terminal import AsJson, Id, commands, out
 from gateway.flow.unmerge import unmerge
 from gateway.model.ids import MergeId
 from gateway.model.merge import Merge
@@ -25,7 +23,7 @@ def list_merges(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command("undo")
-def undo_merge(ctx: typer.Context, number: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+def undo_merge(ctx: typer.Context, number: Id) -> None:
     """Take a merge back: what it moved belongs to the prior patient again."""
     with opened(load(ctx.obj)) as ports:
         merge = unmerge(ports, MergeId(number), actor=ACTOR)

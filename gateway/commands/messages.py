@@ -10,7 +10,7 @@ import typer
 from gateway.assembly import rework
 from gateway.commands.listing import message_row, print_rows
 from gateway.commands.opened import ACTOR, opened
-from gateway.commands.terminal import AsJson, commands, err, out
+from gateway.commands.terminal import MOST_ROWS, AsJson, Id, Ids, commands, err, out
 from gateway.flow.ports import Ports
 from gateway.flow.replay import Rework, discard, replay, retry_edited
 from gateway.mapping.registry import Modules
@@ -30,7 +30,7 @@ def list_messages(
     as_json: AsJson = False,
     state: Annotated[MessageState | None, typer.Option(help="Only messages in that state.")] = None,
     find: Annotated[str, typer.Option(help="A whole number, or the beginning of a name.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = inbox.PAGE,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="How many at most.")] = inbox.PAGE,
 ) -> None:
     """The newest messages and what became of them."""
     with opened(load(ctx.obj)) as ports, ports.database.read() as tx:
@@ -39,7 +39,7 @@ def list_messages(
 
 
 @app.command("show")
-def show_message(ctx: typer.Context, message_id: int) -> None:
+def show_message(ctx: typer.Context, message_id: Id) -> None:
     """One message as its character set says, what we answered, and what was done with it since."""
     settings = load(ctx.obj)
     with opened(settings) as ports, ports.database.read() as tx:
@@ -59,7 +59,7 @@ def show_message(ctx: typer.Context, message_id: int) -> None:
 
 
 @app.command("replay")
-def replay_messages(ctx: typer.Context, ids: list[int]) -> None:
+def replay_messages(ctx: typer.Context, ids: Ids) -> None:
     """Map those messages again with the modules as they are now; exit 1 when one is not mapped."""
 
     def act(ports: Ports, read: Rework, message_id: MessageId) -> bool:
@@ -76,7 +76,7 @@ def replay_messages(ctx: typer.Context, ids: list[int]) -> None:
 @app.command("discard")
 def discard_messages(
     ctx: typer.Context,
-    ids: list[int],
+    ids: Ids,
     reason: Annotated[str, typer.Option(help="Why, for those who look at it later.")],
 ) -> None:
     """Put held or failed messages away; what they did to orders stays."""
@@ -92,7 +92,7 @@ def discard_messages(
 @app.command("edit")
 def edit_message(
     ctx: typer.Context,
-    message_id: int,
+    message_id: Id,
     file: Annotated[Path, typer.Option(help="The edited message, UTF-8, with a segment on each line.")],
     reason: Annotated[str, typer.Option(help="Why, for those who look at it later.")] = "edited by hand",
 ) -> None:

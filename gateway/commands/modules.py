@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gateway.assembly import worklist_rules
 from gateway.commands.opened import opened
-from gateway.commands.terminal import commands, err, out
+from gateway.commands.terminal import MOST_ROWS, commands, err, out, read_id
 from gateway.mapping.diff import Comparison, Kind, compare
 from gateway.mapping.draft import PARENTS, propose
 from gateway.mapping.explain import Explanation, Trace, explain
@@ -83,7 +83,9 @@ def diff_module(
     module: Annotated[
         str, typer.Argument(help="A changed module's file; or a module's name, with --against.")
     ],
-    last: Annotated[int, typer.Option(min=1, help="How many of the newest stored messages.")] = 500,
+    last: Annotated[
+        int, typer.Option(min=1, max=MOST_ROWS, help="How many of the newest stored messages.")
+    ] = 500,
     against: Annotated[
         Path | None, typer.Option(help="The folder, or the module's file, to compare with.")
     ] = None,
@@ -174,12 +176,20 @@ def _loaded(settings: Settings, folder: Path) -> Modules:
 
 def _messages(settings: Settings, what: str) -> Iterable[Readable]:
     """The messages of a file, or the stored one of that number. Raises Invalid, NotFound, Malformed."""
-    if Path(what).exists() or not (what.isascii() and what.isdecimal()):
+    if _is_there(Path(what)) or not (what.isascii() and what.isdecimal()):
         return read_messages(Path(what))
+    number = MessageId(read_id(what))
     with opened(settings) as ports, ports.database.read() as tx:
-        stored = inbox.show(tx, MessageId(int(what)))
+        stored = inbox.show(tx, number)
     listener = settings.hl7.listeners.get(stored.source)
     return (read_stored(stored, fallback=listener.fallback_charset if listener else "cp1252"),)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no file can have such a name
+        return False
 
 
 def _newest(settings: Settings, last: int, unread: list[str]) -> Iterator[tuple[str, Readable]]:

@@ -8,7 +8,7 @@ import typer
 
 from gateway.commands.listing import order_row, print_rows, provenance_row
 from gateway.commands.opened import ACTOR, opened
-from gateway.commands.terminal import AsJson, commands, out
+from gateway.commands.terminal import AsJson, Id, commands, out
 from gateway.flow import release
 from gateway.flow.ports import Ports
 from gateway.flow.why import Answer, explain
@@ -32,7 +32,7 @@ def list_orders(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command("show")
-def show_order(ctx: typer.Context, order_id: int) -> None:
+def show_order(ctx: typer.Context, order_id: Id) -> None:
     """One order as JSON, with where each value came from."""
     with opened(load(ctx.obj)) as ports, ports.database.read() as tx:
         row = order_row(orders.show(tx, OrderId(order_id)))

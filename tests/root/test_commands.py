@@ -53,6 +53,9 @@ def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
+NONE_HAS = "9" * 23
+
+
 def _keep(database: Database, raw: bytes) -> int:
     with database.write() as tx:
         return inbox.add(
@@ -77,3 +80,35 @@ def test_a_message_is_shown_letter_for_letter(run: Run, database: Database) -> N
     assert f"--- received\n{text}\n--- answered\n" in shown
     assert shown.endswith("--- held: a:100:b\n")
     assert "a:100:b" in run("messages", "list").out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "messages show",
+        "messages replay 1",
+        "messages discard --reason why 1",
+        "messages edit --file {file}",
+        "orders show",
+        "deliveries retry 1",
+        "merges undo",
+        "map explain",
+    ],
+)
+def test_a_number_that_nothing_can_have_is_nothings(run: Run, tmp_path: Path, words: str) -> None:
+    file = tmp_path / "edited.hl7"
+    file.write_text("MSH|", encoding="utf-8")
+    done = run(*words.format(file=file).split(), NONE_HAS)
+    assert (done.status, done.err) == (1, f"gateway: {NONE_HAS}: there is none with that number\n")
+    unread = run(*words.format(file=file).split(), "9" * 5000)
+    assert (unread.status, "a number is wanted" in unread.err) == (2, True)
+
+
+def test_what_is_no_number_or_too_many_is_wrong_usage(run: Run) -> None:
+    assert run("orders", "show", "A1").status == 2
+    assert (
+        run("map", "explain", "n" * 300).err == f"gateway: {'n' * 300}: cannot be read: File name too long\n"
+    )
+    for words in ("messages list --limit", "map diff orders-hl7 --last"):
+        done = run(*words.split(), NONE_HAS)
+        assert (done.status, "less than or equal to 1000000" in done.err) == (2, True)
