@@ -39,11 +39,13 @@ def check_setup(settings: Settings) -> Setup:
             "configuration": "",
             "mappings": "; ".join(modules.faults),
             "machines": "; ".join(worklist_rules(settings).machines.faults),
-            "database": database_trouble(ports),
             "disk": disk_trouble(settings),
         }
+        unmade = _unmade(ports)
+        if not unmade:
+            found["database"] = database_trouble(ports)
         found |= certificate_troubles(settings, SERVICES)
-        doubts = (*certificate_warnings(settings, ports.clock()), *_peer_doubts(settings, ports))
+        doubts = (*unmade, *certificate_warnings(settings, ports.clock()), *_peer_doubts(settings, ports))
     finally:
         ports.database.close()
     for name, peer in settings.fhir.destinations.items():
@@ -80,6 +82,15 @@ def database_trouble(ports: Ports) -> str:
     return ""
 
 
+def _unmade(ports: Ports) -> tuple[str, ...]:
+    """That the first start will make the database: no trouble before it, and after it a sign of the wrong folder."""
+    try:
+        ports.database.require()
+    except Invalid as error:
+        return (f"{error}, and so does 'gateway serve'",)
+    return ()
+
+
 def _peer_trouble(url: str) -> str:
     parts = urlsplit(url)
     try:
@@ -105,5 +116,9 @@ def _peer_doubts(settings: Settings, ports: Ports) -> tuple[str, ...]:
 
 def disk_trouble(settings: Settings) -> str:
     """What is wrong with the disk of the images; "" when it is well."""
-    free = shutil.disk_usage(settings.store.files).free
+    folder = settings.store.files.absolute()
+    try:
+        free = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
+    except OSError as error:
+        return f"store.files: {folder} cannot be looked at: {error.strerror}"
     return f"store.files: only {free // 1_000_000} MB are free" if free < LEAST_FREE_BYTES else ""

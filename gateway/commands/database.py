@@ -13,8 +13,8 @@ app = commands("Upgrade and back up the database.")
 
 @app.command("upgrade")
 def upgrade_database(ctx: typer.Context) -> None:
-    """Bring the database's schema up to date."""
-    with opened(load(ctx.obj)):
+    """Bring the database's schema up to date; make the database when there is none."""
+    with opened(load(ctx.obj), may_be_new=True):
         out.print("the database is up to date")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
@@ -45,7 +45,10 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Raises Invalid when the URL cannot be understood."""
-        self._engine = _engine(url)
+        parsed = _parsed(url)
+        self.file = _file(parsed)
+        """Where a SQLite database is, or will be; None for others."""
+        self._engine = _engine(parsed)
         self.dialect = self._engine.dialect.name
         self._shared = SharedCommit(self._engine) if self.dialect == "sqlite" else None
 
@@ -93,15 +96,25 @@ class Database:
         with _translated(), self._engine.connect() as connection, connection.begin():
             yield Tx(connection)
 
+    def require(self) -> None:
+        """The database is there. Raises Invalid for a file that is not: to ask it anything would make an empty one."""
+        if self.file is not None and not self.file.exists():
+            raise Invalid(
+                f"store.url: there is no database at {self.file.absolute()}; 'gateway db upgrade' makes one"
+            )
+
     def upgrade(self) -> None:
-        """The schema is the newest one."""
+        """The schema is the newest one; a SQLite file that is not there is made. Raises Invalid, Unavailable."""
+        if self.file is not None:
+            _make_folder(self.file.parent)
         with _translated(), self._engine.connect() as connection:
             if not schema.is_newest(connection):
                 schema.upgrade(connection)
             connection.commit()
 
     def is_current(self) -> bool:
-        """Whether the schema is the newest one."""
+        """Whether the schema is the newest one. Raises Invalid when there is no database, Unavailable."""
+        self.require()
         with _translated(), self._engine.connect() as connection:
             return schema.is_newest(connection)
 
@@ -127,11 +140,32 @@ class Database:
         self._engine.dispose()
 
 
-def _engine(url: str) -> Engine:
+def _parsed(url: str) -> URL:
     try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        return make_url(url)
+    except ArgumentError as error:
+        raise _no_address(error) from None
+
+
+def _file(url: URL) -> Path | None:
+    name = url.database or ""
+    is_file = url.get_backend_name() == "sqlite" and name not in ("", ":memory:")
+    return Path(name) if is_file and not name.startswith("file:") else None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Invalid(f"store.url: {folder} cannot be made: {error.strerror}") from None
+
+
+def _no_address(error: Exception) -> Invalid:
+    return Invalid(f"store.url: not a database address this gateway can use ({type(error).__name__})")
+
+
+def _engine(parsed: URL) -> Engine:
+    try:
         engine = create_engine(
             parsed,
             pool_size=20,
@@ -141,9 +175,7 @@ def _engine(url: str) -> Engine:
             hide_parameters=True,  # they hold patient data, and errors are logged
         )
     except (ArgumentError, NoSuchModuleError, ImportError, TypeError) as error:
-        raise Invalid(
-            f"store.url: not a database address this gateway can use ({type(error).__name__})"
-        ) from None
+        raise _no_address(error) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _open_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -4,10 +4,11 @@ import fcntl
 import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from gateway.model.errors import Unavailable
+from gateway.model.errors import Invalid, Unavailable
 from gateway.model.ids import Uid
 
 _SETTLERS = 8  # files on their way to the disk at once
@@ -28,23 +29,30 @@ class Files:
     """A folder of objects and their thumbnails. Names are digests of UIDs: nothing a peer sends becomes a path."""
 
     def __init__(self, root: Path) -> None:
-        """The folder exists afterwards."""
+        """Nothing is made yet: who only looks leaves no folder behind."""
         self._root = root
-        self._incoming = root / "incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
         self._lock: IO[str] | None = None
         self._settlers = ThreadPoolExecutor(_SETTLERS, thread_name_prefix="settle")
 
-    @property
+    @cached_property
     def incoming(self) -> Path:
-        """The folder for files being written; on the same file system, so that naming them is one step."""
-        return self._incoming
+        """The folder for files being written; on the same file system, so that naming them is one step.
+
+        It is made with the folder itself. Raises Invalid when it cannot be.
+        """
+        folder = self._root / "incoming"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Invalid(f"store.files: {folder} cannot be made: {error.strerror}") from None
+        return folder
 
     def take(self) -> None:
         """This process alone receives into the folder, and nothing half-written of an earlier one is left in it.
 
-        Raises Unavailable when another process does.
+        Raises Unavailable when another process does, Invalid when the folder cannot be made.
         """
+        incoming = self.incoming
         lock = (self._root / "receiving").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,7 +60,7 @@ class Files:
             lock.close()
             raise Unavailable("store.files: another gateway receives images into this folder") from None
         self._lock = lock
-        for left in self._incoming.iterdir():
+        for left in incoming.iterdir():
             left.unlink()
 
     def release(self) -> None:

@@ -24,9 +24,24 @@ def test_what_is_odd_in_a_module_is_told_and_is_no_trouble(tmp_path: Path) -> No
     file.write_text(text.replace("{from: OBR-34.1,", "{max: 999, from: OBR-34.1,"), encoding="utf-8")
     found = check_setup(_settings(tmp_path, mappings))
     assert found.troubles["mappings"] == ""
-    assert len(found.warnings) == 1
+    assert len(found.warnings) == 2
     assert found.warnings[0].endswith("max 999 changes nothing")
     assert found.warnings[0].startswith("orders-hl7.yaml:")
+
+
+def test_a_database_that_nobody_made_is_told_and_not_made(tmp_path: Path) -> None:
+    settings = Settings(
+        store=Store(url=f"sqlite:///{tmp_path}/new/gateway.db", files=tmp_path / "new" / "images"),
+        mappings=Mappings(folder=ROOT / "mappings"),
+    )
+    found = check_setup(settings)
+    assert "database" not in found.troubles
+    assert found.warnings == (
+        f"store.url: there is no database at {tmp_path}/new/gateway.db; "
+        "'gateway db upgrade' makes one, and so does 'gateway serve'",
+    )
+    assert found.troubles["disk"] == ""
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_faulty_module_is_trouble(tmp_path: Path) -> None:

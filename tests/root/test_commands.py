@@ -112,3 +112,30 @@ def test_what_is_no_number_or_too_many_is_wrong_usage(run: Run) -> None:
     for words in ("messages list --limit", "map diff orders-hl7 --last"):
         done = run(*words.split(), NONE_HAS)
         assert (done.status, "less than or equal to 1000000" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["orders list", "messages show 1", "token add viewer --scope dicomweb", "user list", "map explain 1"],
+)
+def test_a_command_in_the_wrong_folder_works_on_no_new_database(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    done = run(*words.split(), named=None)
+    assert (done.status, done.out, done.err) == (
+        2,
+        "",
+        f"gateway: store.url: there is no database at {elsewhere}/var/gateway.db; 'gateway db upgrade' makes one\n",
+    )
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_the_database_is_made_when_that_is_asked_for(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("db", "upgrade", named=None).out == "the database is up to date\n"
+    assert run("orders", "list", named=None).out == "nothing yet\n"
