@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +14,10 @@ from gateway.model.order import Order, Provenance
 from gateway.model.user import User
 
 Row = Mapping[str, Any]
+
+ORDER_JSON_ONLY = frozenset({"study_uid", "source", "message"})
+"""What an order's row says to programs alone: people look for orders by other things."""
+_WIDEST = 100_000  # characters in a line; wider than any row
 
 
 def order_row(order: Order) -> Row:
@@ -86,24 +90,33 @@ def user_row(user: User) -> Row:
     return {"name": user.name, "role": user.role, "created_at": user.created_at.isoformat()}
 
 
-def print_rows(rows: Sequence[Row], *, as_json: bool, console: Console) -> None:
-    """The rows are printed: one JSON object a line, or a table of the columns that hold anything."""
+def print_rows(
+    rows: Sequence[Row], *, as_json: bool, console: Console, json_only: Collection[str] = ()
+) -> None:
+    """The rows are printed: one JSON object a line, or a table of the columns that hold anything.
+
+    A row of the table is one line and whole, for people who copy from it and for grep; a terminal wraps it.
+    """
     if as_json:
         sys.stdout.writelines(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
         return
     if not rows:
         console.print("nothing yet")
         return
-    shown = [key for key in rows[0] if any(row[key] not in (None, "", []) for row in rows)]
+    shown = [
+        key for key in rows[0] if key not in json_only and any(row[key] not in (None, "", []) for row in rows)
+    ]
     table = Table(box=None, pad_edge=False)
     for key in shown:
         table.add_column(key.replace("_", " "))
     for row in rows:
         table.add_row(*(_cell(row[key]) for key in shown))
-    console.print(table, markup=False)
+    wide = Console(file=console.file, width=_WIDEST, highlight=False, emoji=False)
+    wide.print(table, markup=False)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return "; ".join(value) if isinstance(value, list) else str(value)
+    text = "; ".join(value) if isinstance(value, list) else str(value)
+    return " / ".join(text.splitlines())

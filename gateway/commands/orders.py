@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.listing import order_row, print_rows, provenance_row
+from gateway.commands.listing import ORDER_JSON_ONLY, order_row, print_rows, provenance_row
 from gateway.commands.opened import ACTOR, opened
 from gateway.commands.terminal import AsJson, Id, commands, out
 from gateway.flow import release
@@ -28,7 +28,7 @@ def list_orders(ctx: typer.Context, as_json: AsJson = False) -> None:
     """The newest orders."""
     with opened(load(ctx.obj)) as ports, ports.database.read() as tx:
         rows = [order_row(order) for order in orders.newest(tx)]
-    print_rows(rows, as_json=as_json, console=out)
+    print_rows(rows, as_json=as_json, console=out, json_only=ORDER_JSON_ONLY)
 
 
 @app.command("show")

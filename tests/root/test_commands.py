@@ -9,6 +9,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.model.message import Inbound, Keys, MessageState, Protocol
+from gateway.model.order import Order
 from gateway.model.search import Found
 from gateway.store import inbox
 from gateway.store.database import Database
@@ -26,6 +27,7 @@ class Done:
 
 
 Run = Callable[..., Done]
+OrderFactory = Callable[..., Order]
 
 
 @pytest.fixture
@@ -139,3 +141,21 @@ def test_the_database_is_made_when_that_is_asked_for(
     monkeypatch.chdir(tmp_path)
     assert run("db", "upgrade", named=None).out == "the database is up to date\n"
     assert run("orders", "list", named=None).out == "nothing yet\n"
+
+
+def test_a_row_of_a_list_is_one_whole_line(
+    run: Run, order_factory: OrderFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order_factory(
+        accession="US20261123001234",
+        name="Müller-Lüdenscheidt^Jürgen",
+        RequestedProcedureDescription="Abdomen and pelvis, with contrast, in the morning\nand fasting",
+    )
+    for columns in ("80", "20"):
+        monkeypatch.setenv("COLUMNS", columns)
+        (_, line) = run("orders", "list").out.splitlines()
+        for value in (order.accession, order.patient.name, order.state, "2026-11-23T10:30:00+00:00"):
+            assert f"  {value}  " in line
+        assert "in the morning / and fasting" in line
+        assert order.study_uid not in line
+    assert f'"study_uid": "{order.study_uid}"' in run("orders", "list", "--json").out
