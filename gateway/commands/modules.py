@@ -67,14 +67,17 @@ def test_mappings(ctx: typer.Context) -> None:
 def explain_message(
     ctx: typer.Context,
     what: Annotated[str, typer.Argument(help="A file with messages, or the number of a stored message.")],
-    message: Annotated[int, typer.Option(help="Only this one of the messages of the file.")] = 0,
+    message: Annotated[int, typer.Option(min=0, help="Only this one of the messages of the file.")] = 0,
 ) -> None:
     """Say of each order in a message where every value came from, and what is wrong with it."""
     settings = _settings(ctx)
     modules = _active(settings)
+    number = 0
     for number, readable in enumerate(_messages(settings, what), start=1):
         if message in (0, number):
             _print_explanation(number, explain(modules, readable))
+    if message > number:
+        raise Invalid(f"--message: the last message has the number {number}")
 
 
 @app.command("diff")
@@ -125,7 +128,10 @@ def draft_module(
     if to is None:
         sys.stdout.write(text)
     else:
-        to.write_text(text, encoding="utf-8")
+        try:
+            to.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise Invalid(f"{to}: cannot be written: {error.strerror}") from None
         out.print(f"written to {to}; read it, then: gateway map test", markup=False)
 
 

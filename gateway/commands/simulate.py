@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.terminal import commands, out
+from gateway.commands.terminal import LAST_PORT, commands, out
 from gateway.model.errors import Invalid, NotFound
 from gateway.model.ids import uid_from_uuid
 from gateway.simulate import ehr, machine, performed, ris, ris_inbox
@@ -38,7 +38,8 @@ def play_ris(
     files: Annotated[list[Path] | None, typer.Argument(help="Messages to send.")] = None,
     to: Annotated[str, typer.Option(help="HOST:PORT of the other side.")] = "",
     listen: Annotated[
-        int | None, typer.Option(help="Be told about orders on this port, until stopped.")
+        int | None,
+        typer.Option(min=1, max=LAST_PORT, help="Be told about orders on this port, until stopped."),
     ] = None,
     answer: Annotated[str, typer.Option(help="AA, AE or AR to what comes in.")] = "AA",
 ) -> None:
@@ -46,7 +47,9 @@ def play_ris(
     if listen is not None:
         ris_inbox.serve(listen, answer=answer, show=lambda text: out.print(text, markup=False))
         return
-    sent = ris.send_files(files or [], *read_address(to))
+    if not files:
+        raise Invalid("FILES: none was given, so nothing was sent")
+    sent = ris.send_files(files, *read_address(to))
     for one in sent:
         out.print(f"{one.control_id}: {one.code} {one.text}".rstrip(), markup=False)
     if not all(one.is_accepted for one in sent):
@@ -109,7 +112,7 @@ def tell(
 
 @app.command("ehr")
 def serve_ehr(
-    port: Annotated[int, typer.Option()],
+    port: Annotated[int, typer.Option(min=1, max=LAST_PORT)],
     token: Annotated[str, typer.Option(help="The bearer token to ask for.")] = "",
 ) -> None:
     """Be an EHR that takes ImagingStudy resources, until stopped."""
@@ -119,6 +122,6 @@ def serve_ehr(
 def read_address(text: str) -> tuple[str, int]:
     """The host and the port of "HOST:PORT". Raises Invalid."""
     host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    if not port.isdecimal() or len(port) > 5 or not 0 < int(port) <= LAST_PORT:
         raise Invalid("--to: HOST:PORT is wanted, such as 127.0.0.1:2575")
     return host or "127.0.0.1", int(port)

@@ -9,6 +9,7 @@ from gateway.model.errors import NotFound
 
 LARGEST_ID = 2**63 - 1  # of a row, in SQLite and in PostgreSQL
 MOST_ROWS = 1_000_000
+LAST_PORT = 65535
 # What is printed comes from messages and orders: ":x:" and "10:100:20" are no emoji in them.
 out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,10 +151,7 @@ def serving(ehr: Ehr, port: int = 0, host: str = "127.0.0.1") -> Iterator[str]:
 
     Raises Unavailable when the port cannot be opened.
     """
-    try:
-        opened = socket.create_server((host, port))
-    except OSError as error:
-        raise Unavailable(f"EHR port {port}: cannot be opened: {error.strerror}") from error
+    opened = _opened(host, port)
     config = uvicorn.Config(ehr.app, log_config=None, access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, name="ehr", daemon=True)
@@ -169,8 +166,17 @@ def serving(ehr: Ehr, port: int = 0, host: str = "127.0.0.1") -> Iterator[str]:
 
 
 def serve(port: int, *, host: str = "127.0.0.1", token: str | None = None) -> None:
-    """An EHR on `port` until the process is told to stop."""
-    uvicorn.run(Ehr(token=token).app, host=host, port=port, log_level="warning", lifespan="off", ws="none")
+    """An EHR on `port` until the process is told to stop. Raises Unavailable when the port cannot be opened."""
+    config = uvicorn.Config(Ehr(token=token).app, log_level="warning", lifespan="off", ws="none")
+    with _opened(host, port) as opened, suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[opened])
+
+
+def _opened(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise Unavailable(f"EHR port {port}: cannot be opened: {error.strerror}") from error
 
 
 def _await_start(server: uvicorn.Server, thread: threading.Thread) -> None:

@@ -103,7 +103,7 @@ def acquire(entry: Entry, *, now: datetime, new_uid: Callable[[], Uid]) -> tuple
 
 
 def read_objects(paths: Iterable[Path]) -> tuple[Dataset, ...]:
-    """The DICOM files at `paths`. Raises OSError, and Malformed for what is no DICOM file."""
+    """The DICOM files at `paths`. Raises Invalid, and Malformed for what is no DICOM file."""
     return tuple(_read(path) for path in paths)
 
 
@@ -180,6 +180,8 @@ def _text(ds: Dataset, keyword: str) -> str:
 def _read(path: Path) -> Dataset:
     try:
         return dcmread(path)
+    except OSError as error:
+        raise Invalid(f"{path}: cannot be read: {error.strerror}") from None
     except InvalidDicomError as error:
         raise Malformed(f"{path}: not a DICOM file") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.hl7.sender import Sender
 from gateway.model.er7 import escape, read_er7
-from gateway.model.errors import Malformed
+from gateway.model.errors import Invalid, Malformed
 from gateway.simulate.exams import AUTHORITY, Exam
 
 TIMEOUT_S = 30.0
@@ -79,9 +79,16 @@ def send(
 def send_files(
     paths: Iterable[Path], host: str, port: int, *, timeout_s: float = TIMEOUT_S
 ) -> tuple[Sent, ...]:
-    """What `host` answered to each message in the files. Raises OSError, Malformed, Unavailable."""
-    messages = [message for path in paths for message in read_messages(path.read_bytes())]
+    """What `host` answered to each message in the files. Raises Invalid, Malformed, Unavailable."""
+    messages = [message for path in paths for message in read_messages(_content(path))]
     return send(messages, host, port, timeout_s=timeout_s)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Invalid(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _grouped(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,5 +1,7 @@
 """What an operator types, and what comes of it: the commands, run in this process on a database of their own."""
 
+import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -159,3 +161,43 @@ def test_a_row_of_a_list_is_one_whole_line(
         assert "in the morning / and fasting" in line
         assert order.study_uid not in line
     assert f'"study_uid": "{order.study_uid}"' in run("orders", "list", "--json").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("simulate ris --to 127.0.0.1:1 {0}/none", "{0}/none: cannot be read: No such file or directory"),
+        ("simulate ris --to 127.0.0.1:1 {0}", "{0}: cannot be read: Is a directory"),
+        ("simulate ris --to 127.0.0.1:1", "FILES: none was given, so nothing was sent"),
+        ("simulate ris --to 127.0.0.1:{9} {0}", "--to: HOST:PORT is wanted, such as 127.0.0.1:2575"),
+        ("simulate machine store --to 127.0.0.1:1 {0}", "{0}: cannot be read: Is a directory"),
+        (
+            "map new --from {1} --to {0}/none/x.yaml",
+            "{0}/none/x.yaml: cannot be written: No such file or directory",
+        ),
+        ("map explain {1} --message 9", "--message: the last message has the number 2"),
+    ],
+)
+def test_a_file_or_number_of_no_use_is_said_so(run: Run, tmp_path: Path, words: str, said: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    known = {"0": folder, "1": ROOT / "fixtures" / "demo" / "orders.hl7", "9": "9" * 5000}
+    filled, expected = (re.sub(r"{(\d)}", lambda found: str(known[found[1]]), one) for one in (words, said))
+    done = run(*filled.split())
+    assert (done.status, done.err) == (2, f"gateway: {expected}\n")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["simulate ris --listen", "simulate ehr --port", "demo --once --port-base"])
+@pytest.mark.parametrize("port", ["99999", "-5", "0"])
+def test_a_port_that_cannot_be_is_wrong_usage(run: Run, words: str, port: str) -> None:
+    done = run(*words.split(), port, named=None)
+    assert (done.status, "Invalid value for '--" in done.err) == (2, True)
+
+
+def test_a_port_that_is_taken_is_said_so(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("simulate", "ehr", "--port", str(port))
+    expected = f"gateway: EHR port {port}: cannot be opened: Address already in use"
+    assert (done.status, done.err[: len(expected)], done.err.count("\n")) == (1, expected, 1)
