@@ -84,10 +84,12 @@ def database_trouble(ports: Ports) -> str:
 
 def _unmade(ports: Ports) -> tuple[str, ...]:
     """That the first start will make the database: no trouble before it, and after it a sign of the wrong folder."""
-    try:
-        ports.database.require()
-    except Invalid as error:
-        return (f"{error}, and so does 'gateway serve'",)
+    with suppress(Invalid):  # then it is trouble
+        if not ports.database.is_there():
+            return (
+                f"store.url: there is no database at {ports.database.file} yet; "
+                "'gateway serve' or 'gateway db upgrade' makes one",
+            )
     return ()
 
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field
 
 from gateway.dicom.access import read_known
-from gateway.hl7.charset import codec_of
+from gateway.hl7.charset import check_codec, codec_of
 from gateway.model.connection import read_subject
 from gateway.model.errors import Invalid
 from gateway.model.hours import read_hours
@@ -75,6 +75,13 @@ def _msh_18(name: str) -> str:
     return name
 
 
+def _codec(name: str) -> str:
+    try:
+        return check_codec(name)
+    except Invalid:
+        raise ValueError("no character set that Python knows, such as cp1252 or latin-1") from None
+
+
 def _peer(text: str) -> str:
     try:
         read_known(text)
@@ -103,5 +110,6 @@ Criteria = Annotated[str, AfterValidator(_search)]  # a FHIR search that finds o
 Network = Annotated[str, AfterValidator(_network)]  # "10.0.0.0/8", "192.0.2.7"
 Subject = Annotated[str, AfterValidator(_subject)]  # "CN=ris,O=Hospital"
 Charset = Annotated[str, AfterValidator(_msh_18)]
+Codec = Annotated[str, AfterValidator(_codec)]
 Hours = Annotated[str, AfterValidator(_hours)]  # "Mon-Fri 07:00-19:00"; "": always
 Zone = Annotated[str, AfterValidator(zone)]

@@ -12,6 +12,8 @@ from pydantic_core import to_json
 from structlog.dev import ConsoleRenderer
 from structlog.processors import JSONRenderer
 
+from gateway.model.errors import Invalid
+
 _OF_LIBRARY = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "gathered"}
 """What every record has; the rest of one is what was said with it (`extra`)."""
 
@@ -49,8 +51,15 @@ class RotatedFile(RotatingFileHandler):
 
 
 def configure(*, file: Path, level: str, max_bytes: int, kept_files: int) -> None:
-    """Every logger writes to the terminal, readably, and to `file` as JSON, rotated at `max_bytes`."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Every logger writes to the terminal, readably, and to `file` as JSON, rotated at `max_bytes`.
+
+    Raises Invalid when the file cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("ab").close()
+    except OSError as error:
+        raise Invalid(f"log.file: {file} cannot be written: {error.strerror}") from None
     # Nothing of ours is made of these, and every line would pay for them. Source: Python, logging HOWTO, optimization.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     warnings.filterwarnings("ignore", module="pydicom")  # they quote the values of odd elements

@@ -7,7 +7,20 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from gateway.flow.ports import Release
 from gateway.hl7.destination import Event, StudyUid
-from gateway.kinds import AeTitle, Charset, Criteria, Hours, Network, Peer, Port, Subject, Url, Zone, zone
+from gateway.kinds import (
+    AeTitle,
+    Charset,
+    Codec,
+    Criteria,
+    Hours,
+    Network,
+    Peer,
+    Port,
+    Subject,
+    Url,
+    Zone,
+    zone,
+)
 from gateway.proof_sections import Proof, PushProofs
 
 
@@ -145,7 +158,7 @@ class Listener(_Section):
 
     port: Port
     bind: str = "0.0.0.0"
-    fallback_charset: str = "cp1252"  # for bytes that are neither what MSH-18 says nor UTF-8
+    fallback_charset: Codec = "cp1252"  # for bytes that are neither what MSH-18 says nor UTF-8
     max_megabytes: int = Field(default=16, ge=1, le=512)
     max_connections: int = Field(default=50, ge=1)
     quiet_minutes: int = Field(default=0, ge=0)  # silent for longer in `hours` is reported; 0: never

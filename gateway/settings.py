@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from gateway.model.errors import Invalid
 from gateway.sections import (
@@ -152,6 +157,8 @@ def load(path: Path | None = None) -> Settings:
         settings = _Surroundings(**content)
     except ValidationError as error:
         raise Invalid(*(_fault(entry, chosen) for entry in error.errors())) from None
+    except SettingsError as error:  # a variable that holds no JSON where a list or table is wanted
+        raise Invalid(f"environment: {error}") from None
     unknown = _unknown_variables(os.environ)
     if unknown:
         raise Invalid(*unknown)

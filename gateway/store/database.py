@@ -11,13 +11,16 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from gateway.model.errors import Invalid, Unavailable
 from gateway.store import schema
 from gateway.store.shared_commit import WRITES, SharedCommit
 
 _BUSY_S = 30
+_OUT_OF_REACH = (OperationalError, sqlite3.OperationalError)
+# What SQLite says of a file that is no database or a damaged one; the kinds below these are faults of our statements.
+_UNREADABLE = (DatabaseError, sqlite3.DatabaseError)
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
@@ -96,9 +99,16 @@ class Database:
         with _translated(), self._engine.connect() as connection, connection.begin():
             yield Tx(connection)
 
+    def is_there(self) -> bool:
+        """Whether a SQLite file is there; True for others. Raises Invalid when that cannot be seen."""
+        try:
+            return self.file is None or self.file.exists()
+        except OSError as error:
+            raise Invalid(f"store.url: {self.file} cannot be looked for: {error.strerror}") from None
+
     def require(self) -> None:
         """The database is there. Raises Invalid for a file that is not: to ask it anything would make an empty one."""
-        if self.file is not None and not self.file.exists():
+        if self.file is not None and not self.is_there():
             raise Invalid(
                 f"store.url: there is no database at {self.file.absolute()}; 'gateway db upgrade' makes one"
             )
@@ -213,11 +223,13 @@ def _begin_sqlite(connection: Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, sqlite3.OperationalError) as error:
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        if not isinstance(error, _OUT_OF_REACH) and type(error) not in _UNREADABLE:
+            raise
         raise Unavailable(f"the database does not answer: {_plain(error)}") from error
 
 
-def _plain(error: OperationalError | sqlite3.OperationalError) -> str:
+def _plain(error: DatabaseError | sqlite3.DatabaseError) -> str:
     """The driver's own sentence, without the statement and its parameters (they hold patient data)."""
-    said = error.orig if isinstance(error, OperationalError) else error
+    said = error.orig if isinstance(error, DatabaseError) else error
     return str(said).splitlines()[0] if said and str(said) else type(error).__name__

@@ -37,8 +37,8 @@ def test_a_database_that_nobody_made_is_told_and_not_made(tmp_path: Path) -> Non
     found = check_setup(settings)
     assert "database" not in found.troubles
     assert found.warnings == (
-        f"store.url: there is no database at {tmp_path}/new/gateway.db; "
-        "'gateway db upgrade' makes one, and so does 'gateway serve'",
+        f"store.url: there is no database at {tmp_path}/new/gateway.db yet; "
+        "'gateway serve' or 'gateway db upgrade' makes one",
     )
     assert found.troubles["disk"] == ""
     assert not (tmp_path / "new").exists()

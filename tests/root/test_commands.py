@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from gateway import logs
 from gateway.cli import main
+from gateway.model.errors import Invalid
 from gateway.model.message import Inbound, Keys, MessageState, Protocol
 from gateway.model.order import Order
 from gateway.model.search import Found
 from gateway.store import inbox
 from gateway.store.database import Database
+from gateway.store.files import Files
 
 ROOT = Path(__file__).parents[2]
 
@@ -201,3 +204,29 @@ def test_a_port_that_is_taken_is_said_so(run: Run) -> None:
         done = run("simulate", "ehr", "--port", str(port))
     expected = f"gateway: EHR port {port}: cannot be opened: Address already in use"
     assert (done.status, done.err[: len(expected)], done.err.count("\n")) == (1, expected, 1)
+
+
+@pytest.mark.parametrize("words", ["orders list", "db upgrade", "db backup copy.db"])
+def test_a_file_that_is_no_database_is_said_so(run: Run, tmp_path: Path, words: str) -> None:
+    (tmp_path / "gateway.db").write_text("root:x:0:0:root:/root:/bin/bash\n" * 40, encoding="utf-8")
+    done = run(*words.split())
+    assert (done.status, done.err) == (1, "gateway: the database does not answer: file is not a database\n")
+
+
+def test_a_place_that_cannot_be_made_is_told_with_its_key(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "folder"
+    with pytest.raises(
+        Invalid, match=r"^store.files: .*/file/folder/incoming cannot be made: Not a directory$"
+    ):
+        Files(place).take()
+    with pytest.raises(Invalid, match=r"^log.file: .*/file/folder/a.log cannot be written: Not a directory$"):
+        logs.configure(file=place / "a.log", level="INFO", max_bytes=1000, kept_files=1)
+    monkeypatch.setenv("GATEWAY_STORE__URL", f"sqlite:///{place}/gateway.db")
+    done = run("db", "upgrade")
+    assert (done.status, done.err) == (2, f"gateway: store.url: {place} cannot be made: Not a directory\n")
+    monkeypatch.setenv("GATEWAY_STORE__URL", f"sqlite:///{tmp_path}/{'n' * 300}")
+    done = run("orders", "list")
+    assert (done.status, done.err.endswith(" cannot be looked for: File name too long\n")) == (2, True)

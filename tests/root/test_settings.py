@@ -114,6 +114,13 @@ def test_every_fault_is_reported_at_once_with_file_and_key(tmp_path: Path) -> No
     assert all("some.toml" in fault for fault in raised.value.faults)
 
 
+def test_a_variable_that_is_no_list_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_STATIONS", "US1-secret")
+    with pytest.raises(Invalid, match=r"environment: .*stations") as told:
+        load()
+    assert "secret" not in str(told.value)
+
+
 def test_a_fault_never_repeats_a_secret(tmp_path: Path) -> None:
     text = '[fhir.sources.ehr]\nauth = { bearer = "hush", basic = ["a", "hush"] }'
     with pytest.raises(Invalid) as raised:
@@ -209,6 +216,10 @@ def test_settings_made_in_code_are_checked_alike() -> None:
         ('hold_answer = "never"', "hl7.listeners.ris.hold_answer"),
         ('http_auth = { header = ["a", "b"] }', "hl7.listeners.ris.http_auth: a sender proves itself"),
         ("frame_timeout_seconds = 0", "hl7.listeners.ris.frame_timeout_seconds"),
+        (
+            'fallback_charset = "foo"',
+            "hl7.listeners.ris.fallback_charset: no character set that Python knows",
+        ),
     ],
 )
 def test_a_listeners_faults_are_named(tmp_path: Path, keys: str, fault: str) -> None:
