@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -131,23 +131,44 @@ class Database:
     def backup(self, target: Path) -> None:
         """A consistent copy of a SQLite database stands at `target`, taken while the gateway runs.
 
-        Raises Invalid for PostgreSQL, which has its own tools (pg_dump).
+        Raises Invalid for PostgreSQL, which has its own tools (pg_dump), for a target that is there already or
+        cannot be written, and Unavailable. What could not be finished is removed.
         """
         if self.dialect != "sqlite":
             raise Invalid("store.url: a PostgreSQL database is backed up with pg_dump, not with this command")
         with _translated(), self._engine.connect() as connection:
             source: Any = connection.connection.driver_connection
-            destination = sqlite3.connect(target)
+            _claim(target)
             try:
-                source.backup(destination)
-            finally:
-                destination.close()
+                _copy(source, target)
+            except BaseException:
+                target.unlink()
+                raise
 
     def close(self) -> None:
         """Every connection is closed."""
         if self._shared is not None:
             self._shared.close()
         self._engine.dispose()
+
+
+def _claim(target: Path) -> None:
+    """An empty file stands at `target` that was not there before. Raises Invalid."""
+    try:
+        target.touch(exist_ok=False)
+    except FileExistsError:
+        raise Invalid(f"{target}: there is a file already; it is not written over") from None
+    except OSError as error:
+        raise Invalid(f"{target}: cannot be written: {error.strerror}") from None
+
+
+def _copy(source: sqlite3.Connection, target: Path) -> None:
+    """Raises Unavailable when the copy cannot be written, naming the target."""
+    with closing(sqlite3.connect(target)) as destination:
+        try:
+            source.backup(destination)
+        except sqlite3.DatabaseError as error:
+            raise Unavailable(f"{target}: the copy cannot be finished: {_plain(error)}") from error
 
 
 def _parsed(url: str) -> URL:

@@ -230,3 +230,30 @@ def test_a_place_that_cannot_be_made_is_told_with_its_key(
     monkeypatch.setenv("GATEWAY_STORE__URL", f"sqlite:///{tmp_path}/{'n' * 300}")
     done = run("orders", "list")
     assert (done.status, done.err.endswith(" cannot be looked for: File name too long\n")) == (2, True)
+
+
+def test_a_backup_is_a_new_file_and_holds_what_the_database_holds(
+    run: Run, database: Database, tmp_path: Path
+) -> None:
+    number = _keep(database, b"MSH|")
+    copy = tmp_path / "copy.db"
+    assert run("db", "backup", str(copy)).out == f"copied to {copy}\n"
+    other = Database(f"sqlite:///{copy}")
+    with other.read() as tx:
+        assert [message.id for message in inbox.newest(tx)] == [number]
+    other.close()
+
+
+def test_a_backup_is_written_over_nothing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear", encoding="utf-8")
+    for name in ("gateway.db", "letter.txt", "images"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        done = run("db", "backup", str(tmp_path / name))
+        said = f"gateway: {tmp_path}/{name}: there is a file already; it is not written over\n"
+        assert (done.status, done.err) == (2, said)
+    assert (tmp_path / "letter.txt").read_text(encoding="utf-8") == "Dear"
+    done = run("db", "backup", str(tmp_path / "none" / "copy.db"))
+    said = f"gateway: {tmp_path}/none/copy.db: cannot be written: No such file or directory\n"
+    assert (done.status, done.err) == (2, said)
+    done = run("db", "backup", "/dev/full")
+    assert (done.status, "not written over" in done.err) == (2, True)
