@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -175,8 +176,14 @@ def test_a_gateway_killed_between_sending_and_hearing_sends_again_under_the_same
         gateway.kill()
     number = str(_rows(gateway, "deliveries")[0]["id"])
     with RisInbox(port) as inbox:
+        with sqlite3.connect(gateway.config.parent / "gateway.db") as database:
+            refused = gateway.command(
+                "deliveries", "retry", number
+            )  # whether it is on its way, nobody knows yet
+            database.execute("UPDATE deliveries SET lease_until = created_at")  # two minutes later
+        database.close()
+        assert "being sent at this moment" in refused.stdout + refused.stderr
         gateway.start()
-        gateway.command("deliveries", "retry", number)  # a person is quicker than the lease
         _until(lambda: inbox.received)
     assert taken[0] == b"\x0b" + inbox.received[0] + b"\x1c\r"
 
