@@ -28,6 +28,7 @@ from gateway.model.study import Study, StudyState
 _ENDED = frozenset({"order.cancel", "order.discontinue", "order.expire"})
 _MOVED = frozenset({"order.merge", "order.unmerge"})
 _WITHDRAWN = "study.withdraw"
+_EXPECTED = frozenset({"order.send", "study.expect"})
 _OVER = frozenset({State.CANCELLED, State.DISCONTINUED, State.EXPIRED})
 
 
@@ -66,9 +67,9 @@ def announcer(destinations: Iterable[Destination], zone: ZoneInfo) -> Announce:
     told = tuple(destinations)
 
     def announce(change: Change) -> tuple[Outgoing, ...]:
-        if not told or change.action not in {"order.send", _WITHDRAWN, *_ENDED, *_MOVED}:
+        if not told or change.action not in {_WITHDRAWN, *_EXPECTED, *_ENDED, *_MOVED}:
             return ()
-        if change.action == "order.send" and not any(one.registered for one in told):
+        if change.action in _EXPECTED and not any(one.registered for one in told):
             return ()
         return tuple(_of_change(change, change.around(), told, zone))
 
@@ -102,7 +103,7 @@ def _of_change(
     orders = around.orders or (change.order,)
     if change.action in _ENDED and all(order.state in _OVER for order in orders):
         yield from _ordered(orders, knowing, is_cancelled=True)
-    elif change.action == "order.send":
+    elif change.action in _EXPECTED:
         yield from _ordered(orders, (one for one in told if one.registered), is_cancelled=False)
     elif change.action in _MOVED:
         is_over = all(order.state in _OVER for order in orders)

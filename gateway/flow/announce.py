@@ -6,6 +6,7 @@ from datetime import datetime
 from gateway.flow.ports import Ports
 from gateway.model.delivery import Around, Change
 from gateway.model.ids import MessageId
+from gateway.model.lifecycle import State
 from gateway.model.message import Message
 from gateway.model.order import Order
 from gateway.model.study import Study
@@ -56,6 +57,13 @@ def withdraw(tx: Tx, ports: Ports, order: Order, evidence: str, at: datetime) ->
         around=lambda: around,
     )
     _owe(tx, ports, change)
+
+
+def renamed(tx: Tx, ports: Ports, before: Order, now: Order, evidence: str, at: datetime) -> None:
+    """The order has another Study Instance UID: none will come under the old one, one is expected under the new one."""
+    withdraw(tx, ports, before, evidence, at)
+    if now.state is State.SENT:
+        announce(tx, ports, now, "study.expect", evidence, at)
 
 
 def _owe(tx: Tx, ports: Ports, change: Change) -> None:

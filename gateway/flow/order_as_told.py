@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gateway.flow import step
-from gateway.flow.announce import withdraw
+from gateway.flow.announce import renamed
 from gateway.flow.belong import is_same_person
 from gateway.flow.occasion import Occasion, numbers, released, text_of
 from gateway.flow.order_of_news import newest
@@ -97,7 +97,7 @@ def change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
     stored = orders.save(occasion.tx, _filled(changed, request), local, request.provenance)
     step.record(occasion.tx, stored, "order.change", occasion.actor, occasion.evidence, occasion.at)
     if stored.study_uid != known.study_uid:
-        withdraw(occasion.tx, occasion.ports, known, occasion.evidence, occasion.at)
+        renamed(occasion.tx, occasion.ports, known, stored, occasion.evidence, occasion.at)
     if request.action is Action.RESCHEDULE:
         stored = released(occasion, stored) if known.start is None else stored
         if known.state is State.HELD and not _is_doubtful(known.faults):

@@ -408,7 +408,11 @@ def test_an_order_that_gets_its_senders_uid_takes_back_the_study_under_ours(
         place(
             tx, telling, [request], source=order.source, message_id=order.message_id, actor="t", at=telling.clock()
         )  # fmt: skip
-    assert _studies_told(telling) == [("2.25.7", "registered"), ("2.25.7", "cancelled")]
+    assert _studies_told(telling) == [
+        ("2.25.7", "registered"),
+        ("2.25.7", "cancelled"),
+        ("1.2.99", "registered"),
+    ]
 
 
 @pytest.mark.parametrize("reason", ["a sister is expected", "images are there", "nobody was told"])

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from gateway.model.errors import Conflict
 from gateway.model.lifecycle import State
 from gateway.model.order import Order
 from gateway.store import outbox
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import Feed
 
 Make = Callable[..., Order]
 
@@ -76,3 +80,19 @@ def test_the_messages_of_an_order_are_at_hand(ports: Ports, order_factory: Make)
     with ports.database.write() as tx:
         announce(tx, replace(ports, announce=read), order, "order.start", "study:1", ports.clock())
     assert found == [b"MSH|"]
+
+
+def test_who_was_told_of_a_study_hears_that_its_order_has_another_uid(feed: "Feed", ports: Ports) -> None:
+    heard = Heard()
+    numbers = ("ORC|NW|P1|F1", "OBR|1|P1|F1|US^Abdomen^L||||||||||||||ACC1||||||US|||^^^20261123103000")
+    pid = "PID|1||MRN1||DOE^JANE||19800214|F"
+    feed.send("ORM^O01", pid, *numbers)
+    (order,) = feed.orders()
+    release.send(ports, order.id, actor="user:anna", station="US1")
+    feed.ports = replace(ports, announce=heard)
+    for _ in range(2):
+        feed.send("ORM^O01", pid, "ORC|XO|P1|F1", numbers[1], "ZDS|1.2.99^^Application^DICOM")
+    assert [(change.action, change.order.study_uid) for change in heard.changes] == [
+        ("study.withdraw", order.study_uid),
+        ("study.expect", "1.2.99"),
+    ]
