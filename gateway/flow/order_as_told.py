@@ -55,6 +55,7 @@ def create(
             told_at=newest(None, occasion.sent),
         ),
         request,
+        is_merged=person.is_merged,
     )  # fmt: skip
     stored = orders.add(occasion.tx, order, start.local, request.provenance)
     step.record(occasion.tx, stored, f"order.{stored.state}", occasion.actor, occasion.evidence, occasion.at)
@@ -94,7 +95,8 @@ def change(occasion: Occasion, request: OrderRequest, known: Order) -> Order:
     )
     keeps_day = start.instant is None and known.start is None  # a sent one has the day it was sent
     local = None if keeps_day else start.local
-    stored = orders.save(occasion.tx, _filled(changed, request), local, request.provenance)
+    filled = _filled(changed, request, is_merged=person.is_merged)
+    stored = orders.save(occasion.tx, filled, local, request.provenance)
     step.record(occasion.tx, stored, "order.change", occasion.actor, occasion.evidence, occasion.at)
     if stored.study_uid != known.study_uid:
         renamed(occasion.tx, occasion.ports, known, stored, occasion.evidence, occasion.at)
@@ -192,8 +194,8 @@ def names_another(occasion: Occasion, request: OrderRequest, known: Order) -> st
     return f"the message names another patient than order {known.id} has"
 
 
-def _filled(order: Order, request: OrderRequest) -> Order:
-    """The order with its columns as its attributes say."""
+def _filled(order: Order, request: OrderRequest, *, is_merged: bool) -> Order:
+    """The order with its columns as its attributes say. With `is_merged` the request names who was given up."""
     attributes = order.attributes
     accession = text_of(attributes, "AccessionNumber")
     # A machine the receptionist chose stays chosen when a later message names none.
@@ -213,7 +215,7 @@ def _filled(order: Order, request: OrderRequest) -> Order:
         priority=text_of(attributes, "RequestedProcedurePriority"),
         referring=text_of(attributes, "ReferringPhysicianName"),
         service_request=request.service_request or order.service_request,
-        subject=request.subject or order.subject,
+        subject=order.subject if is_merged else request.subject or order.subject,
         encounter=request.encounter or order.encounter,
         appointment=request.address if request.action is Action.RESCHEDULE else order.appointment,
     )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.fhir.auth import Source
 from gateway.fhir.holding import known_to
 from gateway.fhir.interpret import understand
 from gateway.flow import step
+from gateway.flow.belong import move
 from gateway.flow.ports import Ports
 from gateway.flow.receive import receive
 from gateway.flow.release import cancel
@@ -17,7 +19,7 @@ from gateway.mapping.registry import Modules
 from gateway.mapping.service_request import is_to_abort
 from gateway.model.lifecycle import State, Step
 from gateway.model.message import Inbound, MessageState, Protocol
-from gateway.store import audit, orders
+from gateway.store import audit, orders, patients
 from tests.conftest import FakeClock
 
 SOURCE = Source(name="ehr")
@@ -379,6 +381,22 @@ def test_a_cancellation_that_comes_too_late_is_on_record(place: Place) -> None:
     with place.ports.database.read() as tx:
         actions = [event.action for event in audit.of_subject(tx, f"order:{order.id}")]
     assert actions[-1] == "order.refuse"
+
+
+def test_an_order_that_still_names_who_was_given_up_keeps_the_survivors_address(place: Place) -> None:
+    place.say()
+    with place.ports.database.write() as tx:
+        [order] = orders.newest(tx)
+        given_up = patients.of_row(tx, order.patient_row)
+        stays = patients.of_row(
+            tx, patients.save(tx, replace(given_up.patient, patient_id="STAYS"), place.clock())
+        )
+        patients.merge_into(tx, given_up.row, stays.row, place.clock())
+        move(tx, order, stays, place.clock())
+    place.say(note=[{"text": "newer"}])
+    with place.ports.database.read() as tx:
+        [order] = orders.newest(tx)
+    assert (order.patient.patient_id, order.subject) == ("STAYS", "")
 
 
 @pytest.mark.parametrize(
