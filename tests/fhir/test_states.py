@@ -384,16 +384,16 @@ def test_a_cancellation_that_comes_too_late_is_on_record(place: Place) -> None:
 
 
 def test_an_order_that_still_names_who_was_given_up_keeps_the_survivors_address(place: Place) -> None:
-    place.say()
+    place.push({**place.order["contained"][0], "id": "7"})
+    place.say(subject={"reference": "Patient/7"})
+    at = place.clock()
     with place.ports.database.write() as tx:
         [order] = orders.newest(tx)
-        given_up = patients.of_row(tx, order.patient_row)
-        stays = patients.of_row(
-            tx, patients.save(tx, replace(given_up.patient, patient_id="STAYS"), place.clock())
-        )
-        patients.merge_into(tx, given_up.row, stays.row, place.clock())
-        move(tx, order, stays, place.clock())
-    place.say(note=[{"text": "newer"}])
+        assert order.subject == "Patient/7"
+        survivor = patients.save(tx, replace(order.patient, patient_id="STAYS"), at)
+        patients.merge_into(tx, order.patient_row, survivor, at)
+        move(tx, order, patients.of_row(tx, survivor), at)
+    place.say(subject={"reference": "Patient/7"}, note=[{"text": "newer"}])
     with place.ports.database.read() as tx:
         [order] = orders.newest(tx)
     assert (order.patient.patient_id, order.subject) == ("STAYS", "")
