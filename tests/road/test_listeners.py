@@ -89,7 +89,7 @@ def test_a_message_comes_by_http_and_again_by_mllp_with_the_same_answer(serve: S
 
 
 def test_a_certificate_that_is_not_there_keeps_the_gateway_from_starting(serve: Serve) -> None:
-    with pytest.raises(AssertionError, match=r"hl7\.listeners\.far\.tls\.certificate"):
+    with pytest.raises(AssertionError, match=r"hl7\.listeners\.far\.tls: no\.pem cannot be read"):
         serve(
             f'[hl7.listeners.far]\nport = {free_port()}\ntls = {{ certificate = "no.pem", key = "no.key" }}\n'
         )
