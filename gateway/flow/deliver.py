@@ -106,9 +106,7 @@ def _send(delivery: Delivery, send: Callable[[Delivery], None]) -> _Outcome:
         )
     except Refused as error:
         return _Outcome(delivery=delivery, state=DeliveryState.DEAD, error=str(error))
-    except (
-        Exception
-    ):  # a thread begins here: one delivery that we fail at must not keep the others from their end
+    except Exception:  # a thread begins here, and the other deliveries must come to their end
         log.exception("delivery.failed", extra={"delivery": delivery.id, "destination": delivery.destination})
         return _Outcome(delivery=delivery, state=DeliveryState.PENDING, error=_OUR_FAULT)
     return _Outcome(delivery=delivery, state=DeliveryState.DELIVERED)

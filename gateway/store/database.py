@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -139,11 +139,10 @@ class Database:
         with _translated(), self._engine.connect() as connection:
             source: Any = connection.connection.driver_connection
             _claim(target)
-            try:
+            with ExitStack() as undo:
+                undo.callback(target.unlink)
                 _copy(source, target)
-            except BaseException:
-                target.unlink()
-                raise
+                undo.pop_all()
 
     def close(self) -> None:
         """Every connection is closed."""
