@@ -75,7 +75,7 @@ def read_known(text: str) -> Known:
     title, _, address = text.partition("@")
     if not title or len(title) > MAX_AE_TITLE or (title == "*" and not address):
         raise Invalid("a peer is TITLE, TITLE@ADDRESS or *@ADDRESS")
-    networks = (read_network(address),) if address or text.endswith("@") else ()
+    networks = (read_network(address, is_exact=True),) if address or text.endswith("@") else ()
     return Known(ae_title=None if title == "*" else title, networks=networks)
 
 

@@ -9,10 +9,13 @@ from gateway.model.errors import Invalid
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
-def read_network(text: str) -> Network:
-    """A network, or the one address that `text` names. Raises Invalid."""
+def read_network(text: str, *, is_exact: bool = False) -> Network:
+    """A network, or the one address that `text` names. With `is_exact` no address inside a network stands for it.
+
+    Raises Invalid.
+    """
     try:
-        return ip_network(text.strip(), strict=False)
+        return ip_network(text.strip(), strict=is_exact)
     except ValueError:
         raise Invalid("not an address or network such as 192.0.2.7 or 10.0.0.0/8") from None
 

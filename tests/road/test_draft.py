@@ -69,7 +69,7 @@ def test_a_draft_of_a_fixture_is_proved(folder: Path, path: Path) -> None:
 def test_a_draft_of_others_messages_is_proved(folder: Path, kind: str) -> None:
     paths = [path for path in sorted((CORPORA / kind).rglob("*")) if path.is_file()]
     found = [readable for path in paths for readable in list(orders_of(path))[:2]]
-    sample = found[:: max(1, len(found) // 40)]
+    sample = found[:: max(1, len(found) // 60)]
     assert len(sample) > 20
     refusals = []
     for readable in sample:
